@@ -1,0 +1,98 @@
+//! The bus: how an accepted activation gets from a controller to an invoker,
+//! and its outcome back.
+//!
+//! *Accepted* has one meaning everywhere: the message is durable. A message
+//! that was accepted is delivered until an invoker says that its record is
+//! safe ([`InvokerBus::done`]), across crashes of either side. One that was
+//! only sent is delivered at most once and may die with the process: its
+//! sender still holds the client's connection and owes nothing else.
+//!
+//! The two sides are two traits because no one uses both: what crosses the
+//! wire are [`ActivationMessage`]s one way and [`Acknowledgement`]s the other.
+//! Both have OpenWhisk's JSON shapes.
+
+mod ack;
+mod error;
+mod message;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use whisker_entity::ActivationId;
+
+pub use ack::Acknowledgement;
+pub use error::Error;
+pub use message::{ActivationMessage, ControllerId, InvokerId};
+
+/// What is promised about a message when [`ControllerBus::send`] returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Promise {
+    /// It is under way; it dies with the process. For a caller that waits.
+    Sent,
+    /// It is durable: it will end in a record whatever is killed.
+    Accepted,
+}
+
+/// The controller's side.
+#[async_trait]
+pub trait ControllerBus: Send + Sync + 'static {
+    /// Hands a message to an invoker's queue.
+    ///
+    /// Fails with [`Error::Full`] when that queue is at its bound, and with
+    /// [`Error::Unavailable`] when it cannot be made durable: in both cases
+    /// the message will not be delivered.
+    async fn send(&self, to: InvokerId, message: Arc<ActivationMessage>, promise: Promise) -> Result<(), Error>;
+
+    /// Turns [`Promise::Sent`] into [`Promise::Accepted`] for a message whose
+    /// caller stopped waiting. Nothing to do, and no error, when its record is
+    /// safe already.
+    async fn secure(&self, activation: ActivationId) -> Result<(), Error>;
+
+    /// Says where acknowledgements go. Called once, before the first `send`.
+    fn subscribe(&self, sink: Arc<dyn AckSink>);
+}
+
+/// Takes acknowledgements as they arrive. Called on the bus's own task, so it
+/// must be quick and must not block.
+pub trait AckSink: Send + Sync {
+    /// One has arrived.
+    fn acknowledged(&self, acknowledgement: Acknowledgement);
+}
+
+/// The invoker's side.
+#[async_trait]
+pub trait InvokerBus: Send + Sync + 'static {
+    /// The next message, oldest first; `None` once the bus is closed. Dropping
+    /// the future loses nothing.
+    async fn receive(&self) -> Option<Delivery>;
+
+    /// Notes that the run is about to start. Returns once that is as durable
+    /// as the message itself: after a crash it is delivered again as
+    /// [`Redelivered::AfterStart`], and so never runs twice unasked.
+    async fn starting(&self, activation: ActivationId) -> Result<(), Error>;
+
+    /// Sends an outcome back to the controller that the message came from.
+    async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<(), Error>;
+
+    /// The records of these activations are safe: their messages may be
+    /// forgotten. Saying it twice, or of unknown ones, is fine.
+    async fn done(&self, activations: &[ActivationId]) -> Result<(), Error>;
+}
+
+/// A message and its history.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The message.
+    pub message: Arc<ActivationMessage>,
+    /// Whether an earlier life of an invoker had it.
+    pub redelivered: Redelivered,
+}
+
+/// What an earlier life did with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Redelivered {
+    /// Nothing: this is its first delivery, or no run had started.
+    No,
+    /// A run had started and its record is not known to be safe.
+    AfterStart,
+}

@@ -1,0 +1,34 @@
+//! What can fail that is not the user's code.
+
+/// Failures of the platform, never of user code.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The manifest has no such runtime, or this host lacks its interpreter.
+    #[error("runtime {kind} cannot run on this host: {reason}")]
+    Unavailable {
+        /// The runtime kind asked for.
+        kind: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// The container is gone; the run did not start and may go elsewhere.
+    #[error("the container is gone")]
+    Gone,
+    /// The host refused something (processes, cgroups, mounts, memory).
+    #[error("cannot {what}")]
+    Host {
+        /// What was tried, as a verb phrase.
+        what: String,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An [`Error::Host`] that says what was being tried.
+    pub fn host(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+        let what = what.into();
+        move |source| Error::Host { what, source }
+    }
+}

@@ -1,0 +1,102 @@
+//! Activation records.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use whisker_entity::{Activation, ActivationId, EntityName, Millis, Parameters, QualifiedName, Status, Version};
+
+use crate::{Error, Page};
+
+/// The database OpenWhisk calls *activations*.
+#[async_trait]
+pub trait Activations: Send + Sync + 'static {
+    /// Writes records, all or none; returns once they are durable. Writing a
+    /// record that is there already is fine and changes nothing: whoever
+    /// recovers from a crash writes again what it is not sure of.
+    async fn put(&self, records: &[Arc<Activation>]) -> Result<(), Error>;
+
+    /// Reads one of a namespace. [`Error::Missing`] if it is not there, or is
+    /// another namespace's.
+    async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, Error>;
+
+    /// Which of these are stored, in whatever namespace: for recovery.
+    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error>;
+
+    /// Summaries, newest first (by `start`, then by id).
+    async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, Error>;
+
+    /// Whole records, in the order of [`list`](Self::list).
+    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, Error>;
+
+    /// How many [`list`](Self::list) would give without a page.
+    async fn count(&self, query: &ActivationQuery) -> Result<u64, Error>;
+
+    /// Forgets old records, in one step of bounded length; answers how many
+    /// went, so that the caller goes on until that is 0.
+    async fn prune(&self, retention: Retention) -> Result<u64, Error>;
+}
+
+/// Which records.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivationQuery {
+    /// Whose.
+    pub namespace: EntityName,
+    /// Only those of this action, by [`Activation::filter_name`].
+    pub name: Option<QualifiedName>,
+    /// Only those that started then or later.
+    pub since: Option<Millis>,
+    /// Only those that started then or earlier.
+    pub upto: Option<Millis>,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Records that started before this go.
+    pub not_before: Millis,
+    /// Beyond so many, the oldest go.
+    pub max_count: u64,
+}
+
+/// A record without its result and logs. Fields as in [`Activation`], which a
+/// store may read it from.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Summary {
+    /// Of whoever invoked.
+    pub namespace: EntityName,
+    /// Of what ran.
+    pub name: EntityName,
+    /// Names the record.
+    #[serde(rename = "activationId")]
+    pub id: ActivationId,
+    /// When it began.
+    pub start: Millis,
+    /// When it ended; 0 for triggers.
+    pub end: Millis,
+    /// The activation that caused it.
+    #[serde(default)]
+    pub cause: Option<ActivationId>,
+    /// How it ended.
+    pub status: Status,
+    /// Of what ran.
+    pub version: Version,
+    /// Facts about the run.
+    pub annotations: Parameters,
+}
+
+impl From<&Activation> for Summary {
+    fn from(a: &Activation) -> Self {
+        Self {
+            namespace: a.namespace.clone(),
+            name: a.name.clone(),
+            id: a.id,
+            start: a.start,
+            end: a.end,
+            cause: a.cause,
+            status: a.response.status,
+            version: a.version,
+            annotations: a.annotations.clone(),
+        }
+    }
+}

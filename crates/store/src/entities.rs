@@ -1,0 +1,45 @@
+//! Entities: actions, packages, triggers and rules.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use whisker_entity::{CodeHash, EntityPath, QualifiedName};
+
+use crate::{Collection, Document, Error, Revision, Stored};
+
+/// The database OpenWhisk calls *whisks*.
+#[async_trait]
+pub trait Entities: Send + Sync + 'static {
+    /// Reads one. [`Error::Missing`] if there is none.
+    async fn get(&self, name: &QualifiedName) -> Result<Stored, Error>;
+
+    /// Writes one. `based_on` is the revision that the writer read, `None`
+    /// where it saw none; [`Error::Stale`] if that is no longer so.
+    ///
+    /// Inline code is kept apart under its hash, once for all actions that
+    /// share it; a document whose code is attached keeps the attachment.
+    async fn put(&self, document: &Document, based_on: Option<&Revision>) -> Result<Revision, Error>;
+
+    /// Deletes one, with the code that no other action uses.
+    /// [`Error::Missing`], or [`Error::Stale`] if it was written meanwhile.
+    async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), Error>;
+
+    /// The documents of a namespace or of one package, newest first (by
+    /// `updated`, then by name). Code stays attached.
+    async fn list(&self, collection: Collection, path: &EntityPath, page: Page) -> Result<Vec<Document>, Error>;
+
+    /// How many [`list`](Self::list) would give without a page.
+    async fn count(&self, collection: Collection, path: &EntityPath) -> Result<u64, Error>;
+
+    /// The text of attached code.
+    async fn code(&self, hash: CodeHash) -> Result<Arc<str>, Error>;
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many to leave out at the beginning.
+    pub skip: u64,
+    /// How many to give at most.
+    pub limit: u64,
+}

@@ -1,0 +1,18 @@
+//! What a store can answer other than what was asked for.
+
+/// Failures of a store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such document.
+    #[error("no such document")]
+    Missing,
+    /// The document is not as the writer read it, or its name is taken.
+    #[error("the document has changed")]
+    Stale,
+    /// What is stored cannot be understood.
+    #[error("the stored document {0} cannot be read")]
+    Corrupt(String, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store does not answer, is full, or refuses: it may work later.
+    #[error("the store is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

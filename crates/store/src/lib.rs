@@ -1,0 +1,23 @@
+//! The store: where entities, activations and subjects are kept.
+//!
+//! Three traits, as OpenWhisk keeps three databases (*whisks*, *activations*,
+//! *subjects*): what an entity needs (revisions, code) an activation record
+//! does not, and each may live in another place. A backend implements all
+//! three; its callers hold only what they use.
+//!
+//! Here is no cache and no rule of what an entity means: the controller knows
+//! who may write what, a store only that a write based on an old revision is
+//! refused. Time is brought in by documents (`updated`, `start`); a store
+//! reads no clock.
+
+mod activations;
+mod document;
+mod entities;
+mod error;
+mod subjects;
+
+pub use activations::{ActivationQuery, Activations, Retention, Summary};
+pub use document::{Collection, Document, Revision, Stored};
+pub use entities::{Entities, Page};
+pub use error::Error;
+pub use subjects::Subjects;

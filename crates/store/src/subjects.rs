@@ -1,0 +1,38 @@
+//! Subjects: who may authenticate, and as what.
+
+use async_trait::async_trait;
+use whisker_entity::{EntityName, Identity, NamespaceLimits, Subject};
+
+use crate::Error;
+
+/// The database OpenWhisk calls *subjects*.
+#[async_trait]
+pub trait Subjects: Send + Sync + 'static {
+    /// Whoever owns the namespace with this uuid, with its key (which the
+    /// caller compares) and its limits. [`Error::Missing`] for unknown uuids
+    /// and for those of blocked subjects.
+    async fn by_uuid(&self, uuid: &str) -> Result<Identity, Error>;
+
+    /// Whoever owns the namespace of this name; else as [`by_uuid`](Self::by_uuid).
+    async fn by_namespace(&self, namespace: &EntityName) -> Result<Identity, Error>;
+
+    /// Reads a subject.
+    async fn get(&self, subject: &str) -> Result<Subject, Error>;
+
+    /// Creates or replaces a subject. [`Error::Stale`] if one of its
+    /// namespaces belongs to another subject.
+    async fn put(&self, subject: &Subject) -> Result<(), Error>;
+
+    /// Deletes a subject. Its entities stay.
+    async fn delete(&self, subject: &str) -> Result<(), Error>;
+
+    /// All subjects, by name.
+    async fn list(&self) -> Result<Vec<Subject>, Error>;
+
+    /// The limits of a namespace that differ from the operator's; none are
+    /// stored: all default.
+    async fn limits(&self, namespace: &EntityName) -> Result<NamespaceLimits, Error>;
+
+    /// Replaces the limits of a namespace; `None` takes them away.
+    async fn put_limits(&self, namespace: &EntityName, limits: Option<&NamespaceLimits>) -> Result<(), Error>;
+}

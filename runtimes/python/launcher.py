@@ -1,0 +1,446 @@
+"""Loads one Python action and runs it as often as it is told to.
+
+The server speaks to it in lines, as ``runtimes/README.md`` says: orders come on
+standard input, frames go out on file descriptor 3. One order is one line, one
+answer is one write, and whatever user code prints is framed and written at that
+moment, so that nothing is lost when the process dies in the next.
+
+A warm run passes through ``serve`` and ``run``, and those are written to be
+cheap. Modules that only some actions need are imported when they are needed,
+because a fresh container waits for every import up here.
+
+It refuses to guess: an order that it cannot read ends the process, or the run
+when the order says which one it is. It sets no limits of its own on time, memory
+or sizes, since the sandbox around it does, and it is no wall: user code runs
+beside it and could reach it. Runs never overlap, also in a container that is
+started as concurrent.
+"""
+
+import io
+import json
+import os
+import sys
+import time
+from _thread import RLock
+from types import ModuleType
+
+FRAMES_FD = 3
+"""Where frames go."""
+
+LINE_BYTES = 16384
+"""Longest log line; OpenWhisk's log driver splits longer ones as well."""
+
+BROKEN = 70
+"""Exit status after an order that cannot be obeyed: EX_SOFTWARE."""
+
+NOT_BUILT = "The action failed to generate or locate a binary. See logs for details."
+NOT_STARTED = "Cannot start action. Check logs for details."
+NOT_A_RESULT = "The action did not return a dictionary or array."
+NOT_JSON = "The action did not produce a valid JSON or JSON Array response: "
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+encode_strictly = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+decode = json.JSONDecoder().raw_decode
+
+
+class Refusal(Exception):
+    """Initialisation failed, for the reason given; details are in the log."""
+
+
+class Frames:
+    """The way out. One lock, since threads of user code print as they like."""
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.lock = RLock()
+        self.activation = b"0" * 32
+        self.logs = ()
+
+    def send(self, data):
+        """Writes frames, all of them, before it returns."""
+        with self.lock:
+            written = os.write(self.fd, data)
+            while written < len(data):
+                data = data[written:]
+                written = os.write(self.fd, data)
+
+    def end(self, frame):
+        """Sends a last frame, after the lines that were left unfinished."""
+        with self.lock:
+            for log in self.logs:
+                if log.tail:
+                    log.finish()
+            self.send(frame.encode("utf-8"))
+
+
+class Log(io.RawIOBase):
+    """Stands where ``sys.stdout.buffer`` or ``sys.stderr.buffer`` was.
+
+    ``fileno`` is still the real one's, so that children which are given this
+    stream write there.
+    """
+
+    def __init__(self, frames, letter, fd):
+        self.frames = frames
+        self.letter = letter
+        self.fd = fd
+        self.tail = b""
+        self.framed = True
+
+    def write(self, data):
+        data = bytes(data)
+        if not self.framed:
+            return os.write(self.fd, data)
+        with self.frames.lock:
+            lines = data.split(b"\n")
+            lines[0] = self.tail + lines[0]
+            self.tail = lines.pop()
+            if len(self.tail) > LINE_BYTES:
+                *full, self.tail = pieces(self.tail)
+                lines += full
+            if lines:
+                self.emit(lines)
+        return len(data)
+
+    def finish(self):
+        """Sends the line that has no end."""
+        line, self.tail = self.tail, b""
+        self.emit([line])
+
+    def emit(self, lines):
+        head = b"%s %s %d " % (self.letter, self.frames.activation, time.time_ns() // 1000)
+        out = bytearray()
+        for line in lines:
+            for piece in pieces(line) if len(line) > LINE_BYTES else (line,):
+                out += head
+                out += piece
+                out += b"\n"
+        self.frames.send(out)
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.fd
+
+    def close(self):
+        """Stays open: nobody can close it for the next run."""
+
+
+def pieces(line):
+    """Cuts a line into pieces of LINE_BYTES, never inside a character."""
+    parts = []
+    start = 0
+    while start < len(line):
+        end = min(start + LINE_BYTES, len(line))
+        while start < end < len(line) and line[end] & 0xC0 == 0x80:
+            end -= 1
+        if end == start:
+            end = start + LINE_BYTES  # not UTF-8 at all
+        parts.append(line[start:end])
+        start = end
+    return parts
+
+
+def replace_streams(frames):
+    """Frames what is printed from here on."""
+    names = (("stdout", b"O", 1), ("stderr", b"E", 2))
+    frames.logs = tuple(Log(frames, letter, fd) for _, letter, fd in names)
+    for (name, _, _), log in zip(names, frames.logs):
+        stream = io.TextIOWrapper(
+            log, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True
+        )
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
+
+
+def take_input():
+    """Moves the orders away from descriptor 0, which gets an empty input.
+
+    User code that reads standard input, or a child that inherits it, must not
+    eat them. Neither orders nor frames are passed on to programs.
+    """
+    orders = os.dup(0)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    os.set_inheritable(FRAMES_FD, False)
+    return orders
+
+
+def leave_forks_out(frames, orders):
+    """Cuts a forked child off: it must neither answer nor take an order.
+
+    What it prints goes to the real streams. If it comes back from the user's
+    function, it finds the end of its input and leaves.
+    """
+
+    def in_child():
+        empty = os.open(os.devnull, os.O_RDWR)
+        os.dup2(empty, orders.fileno(), inheritable=False)
+        os.dup2(empty, frames.fd, inheritable=False)
+        os.close(empty)
+        frames.lock = RLock()
+        for log in frames.logs:
+            log.framed = False
+            log.tail = b""
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+# ---- initialisation ---------------------------------------------------------
+
+
+def load(init):
+    """The action's function. Says on standard error what is wrong with it."""
+    name, code, folder = init.get("main"), init.get("code"), init.get("folder")
+    if not name or not (code or folder):
+        raise Refusal("Missing main/no code to execute.")
+    for key, value in (init.get("env") or {}).items():
+        try:
+            os.environ[key] = as_text(value)
+        except (OSError, ValueError):
+            print(f"'{key}' cannot be the name of an environment variable", file=sys.stderr)
+    module = ModuleType("main__")
+    if folder:
+        os.chdir(folder)
+        sys.path.insert(0, folder)
+        path, code = find_source(folder)
+        activate_virtualenv(folder)
+    else:
+        path = os.path.join(os.getcwd(), "main__.py")
+    module.__file__ = path
+    sys.modules["main__"] = module
+    try:
+        program = compile(code, path, "exec", dont_inherit=True)
+    except (SyntaxError, ValueError) as error:
+        show(error, path, code, skip=None)
+        raise Refusal(NOT_BUILT) from None
+    try:
+        exec(program, module.__dict__)
+        return getattr(module, name)
+    except AttributeError as error:
+        if error.obj is module and error.name == name:
+            print(f"cannot import name '{name}' from 'main__' ({path})", file=sys.stderr)
+        else:
+            show(error, path, code)
+    except Exception as error:
+        show(error, path, code)
+    raise Refusal(NOT_STARTED)
+
+
+def find_source(folder):
+    """``exec`` is where the server puts what is no archive."""
+    for name in ("exec", "__main__.py", "main__.py"):
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            with open(path, "rb") as file:
+                return path, file.read()
+    print("Zip file does not include main__", file=sys.stderr)
+    raise Refusal(NOT_BUILT)
+
+
+def activate_virtualenv(folder):
+    root = os.path.join(folder, "virtualenv")
+    if not os.path.isdir(root):
+        return
+    for binaries in ("bin", "Scripts"):
+        path = os.path.join(root, binaries, "activate_this.py")
+        if os.path.exists(path):
+            break
+    else:
+        print(
+            "Invalid virtualenv. Zip file does not include 'activate_this.py'.", file=sys.stderr
+        )
+        raise Refusal(NOT_BUILT)
+    with open(path, "rb") as file:
+        source = file.read()
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), {"__file__": path})
+    except Exception as error:
+        show(error, path, source)
+        raise Refusal(NOT_STARTED) from None
+
+
+def show(error, path=None, source=None, skip=1):
+    """Prints a traceback that begins in user code, with its lines."""
+    import traceback
+
+    if isinstance(source, str):
+        import linecache
+
+        lines = source.splitlines(keepends=True)
+        linecache.cache[path] = (len(source), None, lines, path)
+    trace = error.__traceback__
+    if skip is None:
+        trace = None
+    else:
+        for _ in range(skip):
+            trace = trace and trace.tb_next
+    # One write, so that lines of another thread do not come between.
+    sys.stderr.write("".join(traceback.format_exception(type(error), error, trace)))
+
+
+def as_text(value):
+    if isinstance(value, str):
+        return value
+    return "" if value is None else encode(value)
+
+
+# ---- runs -------------------------------------------------------------------
+
+
+class Runner:
+    """Calls the action's function."""
+
+    def __init__(self, frames, main, source):
+        self.frames = frames
+        self.main = main
+        self.source = source
+        self.loop = None
+        self.exported = {}
+
+    def run(self, order, activation):
+        """Runs once; the frame that answers."""
+        value = order.get("value")
+        try:
+            result = self.main({} if value is None else value)
+            kind = type(result)
+            if kind is not dict and kind is not list:
+                if hasattr(result, "__await__"):
+                    result = self.wait_for(result)
+                if not isinstance(result, (dict, list, tuple)):
+                    return failed(activation, NOT_A_RESULT)
+            text = encode_strictly(result)
+        except Exception as error:
+            if type(error) is ValueError and str(error).startswith("Out of range float"):
+                # Python writes NaN and infinity; no JSON parser takes them.
+                return failed(activation, NOT_JSON + encode(result))
+            show(error, *self.source)
+            text = encode({"error": words(error)})
+        return f"R {activation} {text}\n"
+
+    def wait_for(self, result):
+        """One event loop for all runs: clients that were opened stay usable."""
+        import asyncio
+
+        if self.loop is None:
+            self.loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self.loop)
+        return self.loop.run_until_complete(result)
+
+    def export(self, order):
+        """Sets ``__OW_*``. Setting costs a system-wide affair; most never change."""
+        exported = self.exported
+        for key, value in order.items():
+            if key != "value" and exported.get(key) != value:
+                exported[key] = value
+                os.environ["__OW_" + key.upper()] = as_text(value)
+
+
+def words(error):
+    try:
+        return str(error)
+    except Exception:
+        return type(error).__name__
+
+
+def failed(activation, message):
+    return f"F {activation} {encode({'error': message})}\n"
+
+
+def send_frame(frames, frame):
+    try:
+        frames.end(frame)
+    except UnicodeEncodeError:
+        # Half of a surrogate pair is no character: strict parsers refuse it.
+        frames.end("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in frame))
+
+
+# ---- orders -----------------------------------------------------------------
+
+
+def serve(frames, orders):
+    """Takes orders until there are no more."""
+    runner = None
+    begun = False
+    while line := orders.readline():
+        try:
+            order = decode(line.decode("utf-8"))[0]
+            activation = order.get("activation_id")
+        except (ValueError, AttributeError, RecursionError) as error:
+            unreadable(frames, line, error)
+            continue
+        if activation is not None:
+            frames.activation = activation.encode()
+            if runner is None:
+                answer = failed(activation, "System not initialized.")
+            else:
+                runner.export(order)
+                answer = runner.run(order, activation)
+            send_frame(frames, answer)
+        elif "init" in order:
+            if begun:
+                answer = {"error": "Cannot initialize the action more than once."}
+            else:
+                begun = True
+                runner, answer = initialise(frames, order["init"])
+            send_frame(frames, f"I {encode(answer)}\n")
+        else:
+            broken("an order is neither an initialisation nor a run")
+
+
+def initialise(frames, init):
+    frames.activation = init["activation"].encode()
+    try:
+        main = load(init)
+    except Refusal as refusal:
+        return None, {"error": str(refusal)}
+    source = sys.modules["main__"].__file__, init.get("code")
+    return Runner(frames, main, source), {"ok": True}
+
+
+def unreadable(frames, line, error):
+    """Answers a run whose argument is JSON, but more than Python takes.
+
+    Numbers of thousands of digits and lists in a thousand lists are such. The
+    server writes the value before the activation's id, hence the last match.
+    """
+    import re
+
+    ids = re.findall(rb'"activation_id":"([0-9a-f]{32})"', line)
+    if not ids:
+        # Never show the line: it may hold the user's secrets.
+        broken(f"an order of {len(line)} bytes cannot be read ({type(error).__name__})")
+    frames.activation = ids[-1]
+    print(f"The argument cannot be read: {type(error).__name__}", file=sys.stderr)
+    message = "Internal system error: the argument cannot be read."
+    frames.end(failed(ids[-1].decode(), message))
+
+
+def broken(why):
+    """Says why on the real standard error, and ends."""
+    os.write(2, f"launcher: {why}\n".encode())
+    os._exit(BROKEN)
+
+
+def main():
+    # The launcher's own folder is none of the user's business.
+    sys.path[:] = [path for path in sys.path if path != os.path.dirname(__file__)]
+    frames = Frames(FRAMES_FD)
+    orders = os.fdopen(take_input(), "rb", buffering=65536)
+    replace_streams(frames)
+    leave_forks_out(frames, orders)
+    try:
+        serve(frames, orders)
+    finally:
+        # Also on the way out of sys.exit() in user code.
+        frames.end("")
+    # Threads of user code would keep the process alive.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use whisker_entity::{Activation, ActivationId, EntityName, Millis, Parameters, QualifiedName, Status, Version};
 
 use crate::{Error, Page};
@@ -20,10 +19,11 @@ pub trait Activations: Send + Sync + 'static {
     /// another namespace's.
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, Error>;
 
-    /// Which of these are stored, in whatever namespace: for recovery.
+    /// Which of these are stored, in whatever namespace and in the order
+    /// asked: for recovery.
     async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error>;
 
-    /// Summaries, newest first (by `start`, then by id).
+    /// Summaries, newest first: by `start`, then by id, both descending.
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, Error>;
 
     /// Whole records, in the order of [`list`](Self::list).
@@ -32,8 +32,9 @@ pub trait Activations: Send + Sync + 'static {
     /// How many [`list`](Self::list) would give without a page.
     async fn count(&self, query: &ActivationQuery) -> Result<u64, Error>;
 
-    /// Forgets old records, in one step of bounded length; answers how many
-    /// went, so that the caller goes on until that is 0.
+    /// Forgets old records of all namespaces, oldest first (by `start`, then
+    /// by id), in one step of bounded length; answers how many went, so that
+    /// the caller goes on until that is 0.
     async fn prune(&self, retention: Retention) -> Result<u64, Error>;
 }
 
@@ -42,7 +43,8 @@ pub trait Activations: Send + Sync + 'static {
 pub struct ActivationQuery {
     /// Whose.
     pub namespace: EntityName,
-    /// Only those of this action, by [`Activation::filter_name`].
+    /// Only those of this action, by [`Activation::filter_name`]: none where
+    /// it is in another namespace.
     pub name: Option<QualifiedName>,
     /// Only those that started then or later.
     pub since: Option<Millis>,
@@ -59,23 +61,20 @@ pub struct Retention {
     pub max_count: u64,
 }
 
-/// A record without its result and logs. Fields as in [`Activation`], which a
-/// store may read it from.
-#[derive(Debug, Clone, Deserialize)]
+/// A record without its result and logs.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
     /// Of whoever invoked.
     pub namespace: EntityName,
     /// Of what ran.
     pub name: EntityName,
     /// Names the record.
-    #[serde(rename = "activationId")]
     pub id: ActivationId,
     /// When it began.
     pub start: Millis,
     /// When it ended; 0 for triggers.
     pub end: Millis,
     /// The activation that caused it.
-    #[serde(default)]
     pub cause: Option<ActivationId>,
     /// How it ended.
     pub status: Status,

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use serde::Serialize;
-use whisker_entity::{Action, EntityPath, Millis, Package, QualifiedName, Rule, Trigger};
+use whisker_entity::{Action, CodeHash, EntityPath, Exec, ExecCode, Millis, Package, QualifiedName, Rule, Trigger};
 
 /// An entity of any kind. Names are unique across kinds: an action and a
 /// trigger of one name cannot both be in a namespace.
@@ -49,6 +49,49 @@ impl Document {
             Document::Package(_) => Collection::Packages,
             Document::Trigger(_) => Collection::Triggers,
             Document::Rule(_) => Collection::Rules,
+        }
+    }
+}
+
+impl Document {
+    /// Every list that it appears in: the rule that backends share.
+    pub fn lists(&self) -> Vec<(Collection, EntityPath)> {
+        let path = self.qualified_name().path;
+        match self {
+            Document::Action(_) => match path.package {
+                Some(_) => {
+                    vec![(Collection::Actions, EntityPath::root(path.namespace.clone())), (Collection::Actions, path)]
+                }
+                None => vec![(Collection::Actions, path)],
+            },
+            Document::Package(package) if package.publish && package.binding.is_none() => {
+                vec![(Collection::Packages, path.clone()), (Collection::PublicPackages, path)]
+            }
+            Document::Package(_) => vec![(Collection::Packages, path)],
+            Document::Trigger(_) => vec![(Collection::Triggers, path)],
+            Document::Rule(_) => vec![(Collection::Rules, path)],
+        }
+    }
+
+    /// What the action executes, where this is an action.
+    pub fn exec(&self) -> Option<&Exec> {
+        match self {
+            Document::Action(action) => Some(&action.exec),
+            Document::Package(_) | Document::Trigger(_) | Document::Rule(_) => None,
+        }
+    }
+
+    /// The document with its inline code attached, and that code's text; with
+    /// no text where there was none inline.
+    pub fn detach(&self) -> (Document, Option<(CodeHash, Arc<str>)>) {
+        let mut document = self.clone();
+        let Document::Action(action) = &mut document else { return (document, None) };
+        let Some(code) = action.exec.code_mut() else { return (document, None) };
+        let (hash, length) = (code.hash(), code.length());
+        let attached = ExecCode::Attached { hash, length };
+        match std::mem::replace(code, attached) {
+            ExecCode::Inline(text) => (document, Some((hash, text))),
+            ExecCode::Attached { .. } => (document, None),
         }
     }
 }

@@ -9,15 +9,22 @@
 //! who may write what, a store only that a write based on an old revision is
 //! refused. Time is brought in by documents (`updated`, `start`); a store
 //! reads no clock.
+//!
+//! [`Memory`] is the member that keeps nothing; the contract that every member
+//! keeps is in `testing`, as tests (feature `testing`).
 
 mod activations;
 mod document;
 mod entities;
 mod error;
+mod memory;
 mod subjects;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use activations::{ActivationQuery, Activations, Retention, Summary};
 pub use document::{Collection, Document, Revision, Stored};
 pub use entities::{Entities, Page};
 pub use error::Error;
+pub use memory::Memory;
 pub use subjects::Subjects;

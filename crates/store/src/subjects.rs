@@ -16,11 +16,11 @@ pub trait Subjects: Send + Sync + 'static {
     /// Whoever owns the namespace of this name; else as [`by_uuid`](Self::by_uuid).
     async fn by_namespace(&self, namespace: &EntityName) -> Result<Identity, Error>;
 
-    /// Reads a subject.
+    /// Reads a subject, blocked or not.
     async fn get(&self, subject: &str) -> Result<Subject, Error>;
 
-    /// Creates or replaces a subject. [`Error::Stale`] if one of its
-    /// namespaces belongs to another subject.
+    /// Creates or replaces a subject. [`Error::Stale`] if the name or the uuid
+    /// of one of its namespaces belongs to another subject, or to two of them.
     async fn put(&self, subject: &Subject) -> Result<(), Error>;
 
     /// Deletes a subject. Its entities stay.
@@ -29,8 +29,9 @@ pub trait Subjects: Send + Sync + 'static {
     /// All subjects, by name.
     async fn list(&self) -> Result<Vec<Subject>, Error>;
 
-    /// The limits of a namespace that differ from the operator's; none are
-    /// stored: all default.
+    /// The limits of a namespace that differ from the operator's; all default
+    /// where none are stored. Limits belong to the namespace's name: they
+    /// outlive its subject.
     async fn limits(&self, namespace: &EntityName) -> Result<NamespaceLimits, Error>;
 
     /// Replaces the limits of a namespace; `None` takes them away.

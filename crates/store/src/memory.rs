@@ -1,0 +1,40 @@
+//! The store that forgets when the process ends.
+//!
+//! A full member, which keeps the whole contract: what simulations, router
+//! tests and a server that need not remember run on. It holds its documents as
+//! values and indexes them as the embedded store does, so that what is quick
+//! there is quick here. It copies a document on each read and each write; that
+//! is the only way in which it is slower than a map.
+
+mod activations;
+mod entities;
+mod subjects;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// All three traits, in this process's memory.
+#[derive(Debug, Default)]
+pub struct Memory {
+    entities: Mutex<entities::State>,
+    activations: Mutex<activations::State>,
+    subjects: Mutex<subjects::State>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// Locks for the length of one operation, none of which waits or can fail
+/// half-way: what a panicked holder left is whole.
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A page's bounds as iterators take them.
+fn bounds(page: crate::Page) -> (usize, usize) {
+    let bound = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    (bound(page.skip), bound(page.limit))
+}

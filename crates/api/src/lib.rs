@@ -1,0 +1,22 @@
+//! What crosses OpenWhisk's REST API: request bodies read into types, entities
+//! shown as clients expect them, and every word that they may match on.
+//!
+//! There is no HTTP here: a body is bytes, a view is JSON, a message is text.
+//! Statuses live in the controller, which knows who asked.
+//!
+//! Why bodies are read by hand and not derived: OpenWhisk's texts for what is
+//! wrong with a body come from several layers of its parser, and people search
+//! for them.
+
+mod action;
+mod activation;
+mod body;
+pub mod messages;
+mod payload;
+mod view;
+
+pub use action::{ActionPut, ActionRules, CODE_MAX_BYTES, LimitsPut, read_name};
+pub use activation::{ActivationListed, ActivationView, ResponseView};
+pub use body::{BodyError, Fields, parse_json};
+pub use payload::{MAX_DEPTH, Payload};
+pub use view::{action_listed, action_view};

@@ -1,0 +1,299 @@
+//! What every [`Activations`] does.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use whisker_entity::{Activation, ActivationId, Millis, Response, Status};
+
+use super::samples::{WHOLE, all_of, id, parse, record, records};
+use crate::{ActivationQuery, Activations, Error, Page, Retention, Summary};
+
+type Store = Arc<dyn Activations>;
+
+async fn put(store: &Store, record: &Activation) {
+    store.put(&[Arc::new(record.clone())]).await.unwrap();
+}
+
+/// Records have no equality, since numbers in results are texts.
+fn text(record: &Activation) -> String {
+    serde_json::to_string(record).unwrap()
+}
+
+async fn ids(store: &Store, query: &ActivationQuery, page: Page) -> Vec<ActivationId> {
+    store.list(query, page).await.unwrap().iter().map(|summary| summary.id).collect()
+}
+
+async fn left(store: &Store) -> Vec<ActivationId> {
+    ids(store, &all_of("ns"), WHOLE).await
+}
+
+async fn prune(store: &Store, not_before: Millis, max_count: u64) -> u64 {
+    let mut gone = 0;
+    loop {
+        match store.prune(Retention { not_before, max_count }).await.unwrap() {
+            0 => return gone,
+            n => gone += n,
+        }
+    }
+}
+
+/// Every member, and results exactly as the function wrote them.
+pub async fn a_record_reads_back_byte_for_byte(store: Store) {
+    let plain = record("ns", "ns/pkg/a", id(1), 1);
+    let mut trigger = record("ns", "ns/t", id(2), 2);
+    (trigger.end, trigger.duration, trigger.response.result, trigger.response.size) = (0, None, None, None);
+    trigger.logs = vec![];
+    let mut odd = record("ns", "ns/a", id(3), 3);
+    odd.cause = Some(id(1));
+    odd.version = parse("1.2.3");
+    odd.response.result = RawValue::from_string(r#"{"b": 1e400, "a": 1.10,  "b": 0.1}"#.into()).ok();
+    let mut failed = record("ns", "ns/a", id(4), 4);
+    failed.response = Response::error(Status::WhiskError, "gone");
+    for record in [plain, trigger, odd, failed] {
+        put(&store, &record).await;
+        let read = store.get(&parse("ns"), record.id).await.unwrap();
+        assert_eq!(text(&read), text(&record));
+    }
+}
+
+/// Others do not find it.
+pub async fn a_record_belongs_to_its_namespace(store: Store) {
+    put(&store, &record("ns", "other/a", id(1), 1)).await;
+    assert!(store.get(&parse("ns"), id(1)).await.is_ok());
+    for (namespace, id) in [("other", id(1)), ("nobody", id(1)), ("ns", id(2))] {
+        assert!(matches!(store.get(&parse(namespace), id).await, Err(Error::Missing)));
+    }
+    assert_eq!(store.count(&all_of("other")).await.unwrap(), 0);
+    assert!(ids(&store, &all_of("other"), WHOLE).await.is_empty());
+}
+
+/// Not even where the content differs, nor within one call.
+pub async fn writing_again_changes_nothing(store: Store) {
+    let first = record("ns", "ns/a", id(1), 1);
+    let mut again = record("ns", "ns/b", id(1), 9);
+    again.logs = vec!["other".into()];
+    put(&store, &first).await;
+    let (first, again) = (Arc::new(first), Arc::new(again));
+    let new = Arc::new(record("ns", "ns/a", id(2), 2));
+    store.put(&[again.clone(), new.clone(), new, first.clone()]).await.unwrap();
+    assert_eq!(left(&store).await, [id(2), id(1)]);
+    assert_eq!(store.count(&all_of("ns")).await.unwrap(), 2);
+    assert_eq!(text(&store.get(&parse("ns"), id(1)).await.unwrap()), text(&first));
+    let by_name = ActivationQuery { name: Some(again.filter_name()), ..all_of("ns") };
+    assert_eq!(store.count(&by_name).await.unwrap(), 0);
+    store.put(&[]).await.unwrap();
+}
+
+/// In the order asked, across namespaces.
+pub async fn known_are_those_that_are_stored(store: Store) {
+    store.put(&records([1, 2])).await.unwrap();
+    put(&store, &record("other", "other/a", id(3), 3)).await;
+    let asked = [id(3), id(9), id(1), id(2), id(8)];
+    assert_eq!(store.known(&asked).await.unwrap(), [id(3), id(1), id(2)]);
+    assert!(store.known(&[]).await.unwrap().is_empty());
+    let many: Vec<_> = (0..5_000).map(id).collect();
+    assert_eq!(store.known(&many).await.unwrap(), [id(1), id(2), id(3)]);
+}
+
+/// By start, then by id, both descending; ids need not follow time.
+pub async fn lists_are_newest_first(store: Store) {
+    for (n, start) in [(5, 10), (9, 5), (1, 20), (7, 10), (2, 10)] {
+        put(&store, &record("ns", "ns/a", id(n), start)).await;
+    }
+    assert_eq!(left(&store).await, [1, 7, 5, 2, 9].map(id));
+    let by_name = ActivationQuery { name: Some(parse("ns/a")), ..all_of("ns") };
+    assert_eq!(ids(&store, &by_name, WHOLE).await, [1, 7, 5, 2, 9].map(id));
+}
+
+/// Without gaps or repetitions, whatever the page's length.
+pub async fn pages_cover_a_list_once(store: Store) {
+    let list: Vec<_> = (0..25).map(|n| Arc::new(record("ns", "ns/a", id(n), n / 4))).collect();
+    store.put(&list).await.unwrap();
+    let whole = left(&store).await;
+    assert_eq!(whole.len(), 25);
+    for limit in [1, 4, 7, 25, 200] {
+        let mut paged = Vec::new();
+        for skip in (0..25).step_by(limit) {
+            paged.extend(ids(&store, &all_of("ns"), Page { skip, limit: limit as u64 }).await);
+        }
+        assert_eq!(paged, whole, "pages of {limit}");
+    }
+    for (skip, limit) in [(0, 0), (25, 1), (u64::MAX, u64::MAX)] {
+        assert!(ids(&store, &all_of("ns"), Page { skip, limit }).await.is_empty());
+        assert!(store.list_full(&all_of("ns"), Page { skip, limit }).await.unwrap().is_empty());
+    }
+}
+
+/// In lists and counts, with a name and without.
+pub async fn since_and_upto_are_inclusive(store: Store) {
+    store.put(&records(1..=9)).await.unwrap();
+    for name in [None, Some(parse("ns/a"))] {
+        for (since, upto, expected) in [
+            (None, None, 1..10),
+            (Some(3), None, 3..10),
+            (None, Some(3), 1..4),
+            (Some(3), Some(5), 3..6),
+            (Some(4), Some(4), 4..5),
+            (Some(0), Some(u64::MAX), 1..10),
+            (Some(10), None, 0..0),
+            (Some(5), Some(3), 0..0),
+        ] {
+            let query = ActivationQuery { name: name.clone(), since, upto, ..all_of("ns") };
+            let expected: Vec<_> = expected.rev().map(id).collect();
+            assert_eq!(ids(&store, &query, WHOLE).await, expected, "{query:?}");
+            assert_eq!(store.count(&query).await.unwrap(), expected.len() as u64, "{query:?}");
+        }
+    }
+}
+
+/// As [`Activation::filter_name`] says.
+pub async fn names_filter_through_packages_and_bindings(store: Store) {
+    put(&store, &record("ns", "ns/a", id(1), 1)).await;
+    put(&store, &record("ns", "ns/pkg/a", id(2), 2)).await;
+    let mut bound = record("ns", "other/pkg/a", id(3), 3);
+    bound.annotations.set_value("binding", "ns/mine");
+    put(&store, &bound).await;
+    put(&store, &record("ns", "other/pkg/a", id(4), 4)).await;
+    put(&store, &record("other", "other/pkg/a", id(5), 5)).await;
+    for (name, expected) in [
+        ("ns/a", vec![1]),
+        ("ns/pkg/a", vec![4, 2]),
+        ("ns/mine/a", vec![3]),
+        ("other/pkg/a", vec![]),
+        ("ns/b", vec![]),
+        ("ns/pkg", vec![]),
+    ] {
+        let query = ActivationQuery { name: Some(parse(name)), ..all_of("ns") };
+        let expected: Vec<_> = expected.into_iter().map(id).collect();
+        assert_eq!(ids(&store, &query, WHOLE).await, expected, "{name}");
+        assert_eq!(store.count(&query).await.unwrap(), expected.len() as u64, "{name}");
+    }
+    assert_eq!(store.count(&all_of("ns")).await.unwrap(), 4);
+}
+
+/// And whole lists hold whole records.
+pub async fn summaries_are_those_of_whole_records(store: Store) {
+    let mut trigger = record("ns", "ns/t", id(3), 3);
+    (trigger.end, trigger.duration, trigger.cause) = (0, None, Some(id(2)));
+    let mut failed = record("ns", "ns/a", id(2), 2);
+    failed.response = Response::error(Status::DeveloperError, "no");
+    let written = [trigger, failed, record("ns", "ns/pkg/a", id(1), 1)];
+    for record in &written {
+        put(&store, record).await;
+    }
+    let summaries = store.list(&all_of("ns"), WHOLE).await.unwrap();
+    assert_eq!(summaries, written.iter().map(Summary::from).collect::<Vec<_>>());
+    let full = store.list_full(&all_of("ns"), WHOLE).await.unwrap();
+    assert!(full.iter().map(text).eq(written.iter().map(text)));
+}
+
+/// Clocks can be wrong; records are not lost for that.
+pub async fn times_at_the_edges_are_kept(store: Store) {
+    for (n, start) in [(1, 0), (2, u64::MAX), (3, 5)] {
+        put(&store, &record("ns", "ns/a", id(n), start)).await;
+    }
+    assert_eq!(left(&store).await, [2, 3, 1].map(id));
+    assert_eq!(store.get(&parse("ns"), id(2)).await.unwrap().start, u64::MAX);
+    let extremes = [ActivationId::from_bytes([0; 16]), ActivationId::from_bytes([0xff; 16])];
+    for id in extremes {
+        put(&store, &record("edge", "edge/a", id, 5)).await;
+    }
+    assert_eq!(ids(&store, &all_of("edge"), WHOLE).await, [extremes[1], extremes[0]]);
+}
+
+/// Any Unicode, NUL included.
+pub async fn any_text_survives(store: Store) {
+    for (n, text_in) in ["\0", "ünï\u{1F980}\u{10FFFF}", "'\"\\;--\u{2028}\r\n", ""].into_iter().enumerate() {
+        let mut odd = record("ns", "ns/a", id(n as u64), 1);
+        odd.subject = text_in.into();
+        odd.logs = vec![text_in.into(), String::new(), text_in.repeat(3)];
+        odd.response.result = serde_json::value::to_raw_value(text_in).ok();
+        odd.annotations.set_value(text_in, text_in);
+        put(&store, &odd).await;
+        assert_eq!(text(&store.get(&parse("ns"), odd.id).await.unwrap()), text(&odd));
+    }
+}
+
+/// 10 MB of logs, the most that OpenWhisk keeps by default, and a large result.
+pub async fn a_record_of_megabytes_reads_back(store: Store) {
+    let mut large = record("ns", "ns/a", id(1), 1);
+    large.logs = vec!["x".repeat(100); 100_000];
+    large.response.result = serde_json::value::to_raw_value(&"y".repeat(1024 * 1024)).ok();
+    put(&store, &large).await;
+    let read = store.get(&parse("ns"), id(1)).await.unwrap();
+    assert!(text(&read) == text(&large));
+    assert_eq!(store.list(&all_of("ns"), WHOLE).await.unwrap(), [Summary::from(&large)]);
+}
+
+/// Those that started before the given time.
+pub async fn old_records_are_pruned(store: Store) {
+    store.put(&records(1..=9)).await.unwrap();
+    put(&store, &record("other", "other/a", id(100), 2)).await;
+    assert_eq!(prune(&store, 0, u64::MAX).await, 0);
+    assert_eq!(prune(&store, 5, u64::MAX).await, 5);
+    assert_eq!(left(&store).await, [9, 8, 7, 6, 5].map(id));
+    assert!(store.known(&[1, 4, 100].map(id)).await.unwrap().is_empty());
+    for (whose, count) in [("ns", 5), ("other", 0)] {
+        assert_eq!(store.count(&all_of(whose)).await.unwrap(), count);
+    }
+    let by_name = ActivationQuery { name: Some(parse("ns/a")), ..all_of("ns") };
+    assert_eq!(store.count(&by_name).await.unwrap(), 5);
+    assert!(matches!(store.get(&parse("ns"), id(4)).await, Err(Error::Missing)));
+
+    // What went can be written again.
+    store.put(&records([4])).await.unwrap();
+    assert_eq!(left(&store).await, [9, 8, 7, 6, 5, 4].map(id));
+    assert_eq!(prune(&store, u64::MAX, u64::MAX).await, 6);
+    assert_eq!(store.count(&all_of("ns")).await.unwrap(), 0);
+}
+
+/// Over all namespaces, by start and then by id.
+pub async fn surplus_records_are_pruned_oldest_first(store: Store) {
+    for (whose, n, start) in [("ns", 1, 50), ("ns", 4, 10), ("ns", 3, 10), ("ns", 2, 30), ("ns", 6, 10)] {
+        put(&store, &record(whose, "ns/a", id(n), start)).await;
+    }
+    put(&store, &record("other", "ns/a", id(5), 20)).await;
+    assert_eq!(prune(&store, 0, 6).await, 0);
+    assert_eq!(prune(&store, 0, 4).await, 2);
+    assert_eq!(left(&store).await, [1, 2, 6].map(id));
+    assert_eq!(store.known(&[id(5)]).await.unwrap(), [id(5)]);
+    assert_eq!(prune(&store, 0, 2).await, 2);
+    assert_eq!(left(&store).await, [1, 2].map(id));
+    assert_eq!(prune(&store, 40, 2).await, 1, "age and count together");
+    assert_eq!(prune(&store, 0, 0).await, 1);
+    assert_eq!(store.count(&all_of("ns")).await.unwrap(), 0);
+}
+
+/// So that writers are not kept waiting.
+pub async fn pruning_takes_bounded_steps(store: Store) {
+    for from in (0..5_000).step_by(500) {
+        store.put(&records(from..from + 500)).await.unwrap();
+    }
+    let all = Retention { not_before: u64::MAX, max_count: 0 };
+    let step = store.prune(all).await.unwrap();
+    assert!((1..5_000).contains(&step), "{step} in one step");
+    let oldest: Vec<_> = (0..step).map(id).collect();
+    assert!(store.known(&oldest).await.unwrap().is_empty(), "the oldest go first");
+    assert_eq!(store.count(&all_of("ns")).await.unwrap(), 5_000 - step);
+    assert_eq!(prune(&store, u64::MAX, 0).await, 5_000 - step);
+}
+
+/// And some write the same.
+pub async fn concurrent_writers_lose_nothing(store: Store) {
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for round in 0..20 {
+                    let first = (writer / 2) * 1_000 + round * 5;
+                    store.put(&records(first..first + 5)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(store.count(&all_of("ns")).await.unwrap(), 800);
+    assert_eq!(left(&store).await.len(), 800);
+}

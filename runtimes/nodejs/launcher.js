@@ -191,9 +191,16 @@ function standIn(name, fd, stream) {
         if (frames !== '') send(frames);
         done();
       },
-      // As with the real ones: nobody can close them for the next run.
-      destroy: (error, done) => done(error),
     });
+    // As with the real ones: nobody can close them for the next run.
+    made.destroy = () => made;
+    made.end = (...last) => {
+      const done = last.find(item => typeof item === 'function');
+      const [chunk, encoding] = last.filter(item => item !== done);
+      if (chunk !== undefined && chunk !== null) made.write(chunk, encoding);
+      if (done !== undefined) process.nextTick(done);
+      return made;
+    };
     made.fd = fd;
     made._isStdio = true;
     made._type = 'pipe';
@@ -216,23 +223,20 @@ function initialise(init) {
   begun = true;
   owner = new Owner(init.activation);
   if (init.concurrent) story = new (require('async_hooks').AsyncLocalStorage)();
-  Promise.resolve(init)
-    .then(load)
-    .then(
-      loaded => {
-        handler = loaded;
-        send(`${owner.rest()}I {"ok":true}\n`);
-      },
-      error => {
-        if (error instanceof Refusal) {
-          send(`${owner.rest()}I ${stringify({ error: error.message })}\n`);
-          return;
-        }
+  load(init).then(
+    loaded => {
+      handler = loaded;
+      send(`${owner.rest()}I {"ok":true}\n`);
+    },
+    error => {
+      let why = error.message;
+      if (!(error instanceof Refusal)) {
         console.error(error);
-        const why = `Initialization has failed due to: ${describe(error)}`;
-        send(`${owner.rest()}I ${safe(stringify({ error: why }))}\n`);
-      },
-    );
+        why = `Initialization has failed due to: ${describe(error)}`;
+      }
+      send(`${owner.rest()}I ${safe(stringify({ error: why }))}\n`);
+    },
+  );
 }
 
 /** An answer that is given to the user as it is. */
@@ -263,8 +267,7 @@ function fromText(name, main, code) {
   const module = { exports: {}, id: file, filename: file, loaded: false, children: [], paths: [] };
   const source = `return (function () {${code}
     try {
-      const found = ${main};
-      if (found !== undefined) return found;
+      if (${main} !== undefined) return ${main};
     } catch (error) {
       if (error.name !== 'ReferenceError') throw error;
     }
@@ -296,7 +299,7 @@ async function fromFolder(folder, main) {
   }
   const target = file === undefined ? folder : path.join(folder, file);
   const exported = await requireOrImport(target);
-  return pick(exported, names) || pick(exported.default, names);
+  return pick(exported, names) || pick(exported, ['default', ...names]);
 }
 
 async function requireOrImport(target) {

@@ -42,7 +42,7 @@ encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 encode_strictly = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
-decode = json.JSONDecoder().raw_decode
+parse = json.JSONDecoder().decode
 
 
 class Refusal(Exception):
@@ -61,18 +61,34 @@ class Frames:
     def send(self, data):
         """Writes frames, all of them, before it returns."""
         with self.lock:
-            written = os.write(self.fd, data)
-            while written < len(data):
-                data = data[written:]
+            try:
                 written = os.write(self.fd, data)
+            except BlockingIOError:
+                written = self.wait()
+            except OSError as error:
+                broken(f"cannot write frames: {error.strerror}")
+            if written < len(data):
+                self.send(data[written:])
+
+    def wait(self):
+        """Waits until a full pipe, in non-blocking mode, has room again."""
+        import select
+
+        select.select((), (self.fd,), ())
+        return 0
 
     def end(self, frame):
         """Sends a last frame, after the lines that were left unfinished."""
+        try:
+            data = frame.encode()
+        except UnicodeEncodeError:
+            # Half of a surrogate pair is no character: strict parsers refuse it.
+            data = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in frame).encode()
         with self.lock:
             for log in self.logs:
                 if log.tail:
                     log.finish()
-            self.send(frame.encode("utf-8"))
+            self.send(data)
 
 
 class Log(io.RawIOBase):
@@ -313,11 +329,13 @@ class Runner:
                     result = self.wait_for(result)
                 if not isinstance(result, (dict, list, tuple)):
                     return failed(activation, NOT_A_RESULT)
-            text = encode_strictly(result)
-        except Exception as error:
-            if type(error) is ValueError and str(error).startswith("Out of range float"):
-                # Python writes NaN and infinity; no JSON parser takes them.
+            try:
+                text = encode_strictly(result)
+            except ValueError:
+                # A circle fails again. NaN and infinity are written by Python
+                # alone; no parser of JSON takes them.
                 return failed(activation, NOT_JSON + encode(result))
+        except Exception as error:
             show(error, *self.source)
             text = encode({"error": words(error)})
         return f"R {activation} {text}\n"
@@ -337,7 +355,7 @@ class Runner:
         for key, value in order.items():
             if key != "value" and exported.get(key) != value:
                 exported[key] = value
-                os.environ["__OW_" + key.upper()] = as_text(value)
+                os.environb[b"__OW_" + key.upper().encode()] = as_text(value).encode()
 
 
 def words(error):
@@ -351,14 +369,6 @@ def failed(activation, message):
     return f"F {activation} {encode({'error': message})}\n"
 
 
-def send_frame(frames, frame):
-    try:
-        frames.end(frame)
-    except UnicodeEncodeError:
-        # Half of a surrogate pair is no character: strict parsers refuse it.
-        frames.end("".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in frame))
-
-
 # ---- orders -----------------------------------------------------------------
 
 
@@ -368,7 +378,7 @@ def serve(frames, orders):
     begun = False
     while line := orders.readline():
         try:
-            order = decode(line.decode("utf-8"))[0]
+            order = parse(line.decode())
             activation = order.get("activation_id")
         except (ValueError, AttributeError, RecursionError) as error:
             unreadable(frames, line, error)
@@ -380,14 +390,14 @@ def serve(frames, orders):
             else:
                 runner.export(order)
                 answer = runner.run(order, activation)
-            send_frame(frames, answer)
+            frames.end(answer)
         elif "init" in order:
             if begun:
                 answer = {"error": "Cannot initialize the action more than once."}
             else:
                 begun = True
                 runner, answer = initialise(frames, order["init"])
-            send_frame(frames, f"I {encode(answer)}\n")
+            frames.end(f"I {encode(answer)}\n")
         else:
             broken("an order is neither an initialisation nor a run")
 
@@ -410,7 +420,7 @@ def unreadable(frames, line, error):
     """
     import re
 
-    ids = re.findall(rb'"activation_id":"([0-9a-f]{32})"', line)
+    ids = re.findall(rb'"activation_id"\s*:\s*"([0-9a-f]{32})"', line)
     if not ids:
         # Never show the line: it may hold the user's secrets.
         broken(f"an order of {len(line)} bytes cannot be read ({type(error).__name__})")
@@ -427,8 +437,8 @@ def broken(why):
 
 
 def main():
-    # The launcher's own folder is none of the user's business.
-    sys.path[:] = [path for path in sys.path if path != os.path.dirname(__file__)]
+    # The launcher's own folder, where user code has no business.
+    del sys.path[0]
     frames = Frames(FRAMES_FD)
     orders = os.fdopen(take_input(), "rb", buffering=65536)
     replace_streams(frames)

@@ -1,0 +1,814 @@
+//! Slots by action, memory in use; which slot takes the next run.
+
+use std::{
+    collections::{BTreeSet, HashMap, hash_map},
+    sync::Arc,
+    time::Duration,
+};
+
+use whisker_entity::{EntityName, QualifiedName};
+
+use crate::{
+    Key, Shape, Stem, Ticket, Want,
+    action::{Action, Stamp},
+    claims::Claims,
+    evict,
+    prewarm::Stems,
+    slot::{Slot, SlotEvent, SlotOrder},
+};
+
+/// What a pool may use, and how long it keeps what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Memory for all containers together, in MB.
+    pub memory_mb: u64,
+    /// How many runs may wait; beyond that they are refused.
+    pub max_waiting: usize,
+    /// How many containers may be starting at once.
+    pub max_starts: usize,
+    /// After how many containers that did not start, or were gone when the
+    /// run came, a run is refused.
+    pub max_failures: u32,
+    /// How long starts pause after one failed; doubles with each further one,
+    /// up to 64 times as long.
+    pub retry: Duration,
+    /// How long a container is idle before it is paused; `None`: it never is.
+    pub pause_grace: Option<Duration>,
+    /// How long a container is idle before it is removed.
+    pub keep_warm: Duration,
+    /// How long a run for which there is no memory lets others be run in
+    /// containers that they have. After that these give way. Longer means
+    /// fewer cold starts under load, and a longer wait for some.
+    pub patience: Duration,
+    /// Blank containers to keep at hand.
+    pub stems: Vec<Stem>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            memory_mb: 2048,
+            max_waiting: 4096,
+            max_starts: 4,
+            max_failures: 3,
+            retry: Duration::from_millis(100),
+            pause_grace: Some(Duration::from_secs(10)),
+            keep_warm: Duration::from_secs(300),
+            patience: Duration::from_secs(1),
+            stems: vec![],
+        }
+    }
+}
+
+/// Names one container for as long as the pool lives; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotId(pub(crate) u64);
+
+/// Everything that can happen to a pool.
+#[derive(Debug)]
+pub enum Event<R> {
+    /// A run is to be done.
+    Arrived {
+        /// The caller's own run.
+        run: R,
+        /// What it needs.
+        want: Want,
+    },
+    /// A container that was ordered is there.
+    Started(SlotId),
+    /// A container that was ordered could not be made.
+    NotStarted {
+        /// Which.
+        slot: SlotId,
+        /// Whether trying again would be in vain.
+        hopeless: bool,
+    },
+    /// The first run of a container has loaded the action's code, and goes on.
+    Initialised(SlotId),
+    /// A container is thawed, and the run that it was thawed for goes on.
+    Resumed(SlotId),
+    /// A run is over.
+    Ended {
+        /// Where it ran.
+        slot: SlotId,
+        /// Whether it left its container fit for another one.
+        end: End,
+    },
+    /// A container was gone before its run could begin.
+    Returned {
+        /// Which.
+        slot: SlotId,
+        /// The run, as it was given.
+        ticket: Ticket<R>,
+    },
+    /// A container is paused, as ordered.
+    Paused(SlotId),
+    /// A container ended by itself, or does not obey.
+    Died(SlotId),
+    /// A container is gone and its memory free.
+    Removed(SlotId),
+    /// Time went by.
+    Tick,
+    /// No more runs are wanted: what waits is refused, what is under way is
+    /// waited for, and every container goes.
+    Close,
+}
+
+/// How a run left its container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As good as before.
+    Fit,
+    /// Of no more use: it failed, hung, or left who knows what behind.
+    Unfit,
+}
+
+/// Everything that a pool asks for.
+#[derive(Debug)]
+pub enum Order<R> {
+    /// Make a container, and say [`Event::Started`] or [`Event::NotStarted`].
+    Start {
+        /// Its name.
+        slot: SlotId,
+        /// What it is to be like.
+        shape: Shape,
+    },
+    /// Do a run, and say [`Event::Ended`] or [`Event::Returned`]; before that
+    /// [`Event::Resumed`] or [`Event::Initialised`], where the reason says so.
+    Run {
+        /// In which container.
+        slot: SlotId,
+        /// What.
+        ticket: Ticket<R>,
+        /// What is to be done first.
+        reason: Reason,
+    },
+    /// Freeze a container, and say [`Event::Paused`] or [`Event::Died`].
+    Pause(SlotId),
+    /// Destroy a container, and say [`Event::Removed`].
+    Remove(SlotId),
+    /// Tell whoever wants this run that it will not be done.
+    Refuse {
+        /// What.
+        ticket: Ticket<R>,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Why a container takes a run, and so what is to be done before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It was started for the action: load the code.
+    Cold,
+    /// It was started before anyone asked: load the code.
+    Prewarmed,
+    /// It has the code, but is frozen: thaw it.
+    Paused,
+    /// It has the code.
+    Warm,
+}
+
+/// Why a run is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Too many wait already.
+    QueueFull,
+    /// It wants more memory than there is for all.
+    TooLarge,
+    /// No container could be made for it.
+    NotStarted,
+    /// The pool is closed.
+    Closed,
+}
+
+/// How much of what a pool holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Memory of all containers that are not gone, in MB.
+    pub memory_mb: u64,
+    /// Containers that are not gone.
+    pub containers: usize,
+    /// Those that have code and nothing to do, paused or not.
+    pub idle: usize,
+    /// Those that are blank.
+    pub prewarmed: usize,
+    /// Runs without a container.
+    pub waiting: usize,
+    /// Actions that have containers or waiting runs.
+    pub actions: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    slot: Slot,
+    shape: Shape,
+    /// The action it belongs to, or that it starts for.
+    key: Option<Arc<Key>>,
+    /// When it became idle, or blank.
+    stamp: Stamp,
+}
+
+/// See the [crate].
+#[derive(Debug)]
+pub struct Pool<R> {
+    config: Config,
+    now: Duration,
+    /// Numbers slots, tickets and stamps alike.
+    next: u64,
+    slots: HashMap<SlotId, Entry>,
+    actions: HashMap<Arc<Key>, Action<R>>,
+    /// The revision of each action that was asked for last.
+    current: HashMap<(EntityName, QualifiedName), Arc<Key>>,
+    claims: Claims,
+    stems: Stems,
+    /// Containers with code and nothing to do, paused or not, oldest first.
+    idle: BTreeSet<(Stamp, SlotId)>,
+    /// Those of them that are not paused.
+    thawed: BTreeSet<(Stamp, SlotId)>,
+    idle_mb: u64,
+    stem_mb: u64,
+    used_mb: u64,
+    /// Memory of those being removed: still used, soon free.
+    leaving_mb: u64,
+    starting: usize,
+    waiting: usize,
+    /// Starts that failed in a row, and until when none is tried.
+    failed_starts: u32,
+    cool_until: Duration,
+    refill_due: bool,
+    closed: bool,
+}
+
+impl<R> Pool<R> {
+    /// A pool without containers. Its first event orders the prewarmed ones.
+    pub fn new(config: Config) -> Self {
+        Self {
+            stems: Stems::new(config.stems.clone()),
+            config,
+            now: Duration::ZERO,
+            next: 0,
+            slots: HashMap::new(),
+            actions: HashMap::new(),
+            current: HashMap::new(),
+            claims: Claims::default(),
+            idle: BTreeSet::new(),
+            thawed: BTreeSet::new(),
+            idle_mb: 0,
+            stem_mb: 0,
+            used_mb: 0,
+            leaving_mb: 0,
+            starting: 0,
+            waiting: 0,
+            failed_starts: 0,
+            cool_until: Duration::ZERO,
+            refill_due: true,
+            closed: false,
+        }
+    }
+
+    /// Hears what happened `now` (since whatever beginning; a clock that runs
+    /// backwards is taken to stand still) and says what is to be done, in
+    /// this order.
+    pub fn on(&mut self, now: Duration, event: Event<R>) -> Vec<Order<R>> {
+        self.now = self.now.max(now);
+        let mut orders = Vec::new();
+        match event {
+            Event::Arrived { run, want } => self.arrived(run, want, &mut orders),
+            Event::Started(slot) => self.started(slot, &mut orders),
+            Event::NotStarted { slot, hopeless } => self.not_started(slot, hopeless, &mut orders),
+            Event::Initialised(slot) => self.moved(slot, SlotEvent::Initialised, &mut orders),
+            Event::Resumed(slot) => self.moved(slot, SlotEvent::Resumed, &mut orders),
+            Event::Paused(slot) => self.moved(slot, SlotEvent::Frozen, &mut orders),
+            Event::Died(slot) => self.moved(slot, SlotEvent::Died, &mut orders),
+            Event::Removed(slot) => self.moved(slot, SlotEvent::Removed, &mut orders),
+            Event::Ended { slot, end: End::Fit } => self.moved(slot, SlotEvent::Finished, &mut orders),
+            Event::Ended { slot, end: End::Unfit } => self.moved(slot, SlotEvent::Spoiled, &mut orders),
+            Event::Returned { slot, ticket } => self.returned(slot, ticket, &mut orders),
+            Event::Tick => self.tick(&mut orders),
+            Event::Close => self.close(&mut orders),
+        }
+        self.settle(&mut orders);
+        orders
+    }
+
+    /// What it holds.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            memory_mb: self.used_mb,
+            containers: self.slots.len(),
+            idle: self.idle.len(),
+            prewarmed: self.stems.len(),
+            waiting: self.waiting,
+            actions: self.actions.len(),
+        }
+    }
+
+    fn arrived(&mut self, run: R, want: Want, orders: &mut Vec<Order<R>>) {
+        let ticket = Ticket { run, arrived: self.now, number: self.number(), failures: 0, want };
+        let refusal = if self.closed {
+            Some(Refusal::Closed)
+        } else if u64::from(ticket.want.shape.memory_mb) > self.config.memory_mb {
+            Some(Refusal::TooLarge)
+        } else if self.waiting >= self.config.max_waiting {
+            Some(Refusal::QueueFull)
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            return orders.push(Order::Refuse { ticket, refusal });
+        }
+        let key = ticket.want.key.clone();
+        self.enqueue(ticket, orders);
+        self.serve(&key, orders);
+    }
+
+    /// Adds a run to those that wait; its action is known from then on.
+    fn enqueue(&mut self, ticket: Ticket<R>, orders: &mut Vec<Order<R>>) {
+        let key = ticket.want.key.clone();
+        self.waiting += 1;
+        match self.actions.entry(key.clone()) {
+            hash_map::Entry::Occupied(mut known) => {
+                known.get_mut().put_back(ticket);
+                if !known.get().outdated {
+                    return;
+                }
+            }
+            hash_map::Entry::Vacant(vacant) => {
+                let action = Action::new(&ticket.want);
+                vacant.insert(action).put_back(ticket);
+            }
+        }
+        self.make_current(&key, orders);
+    }
+
+    /// A revision that was not asked for last time: the containers of the one
+    /// that was will hardly be used again.
+    fn make_current(&mut self, key: &Arc<Key>, orders: &mut Vec<Order<R>>) {
+        if let Some(action) = self.actions.get_mut(key) {
+            action.outdated = false;
+        }
+        let before = self.current.insert((key.namespace.clone(), key.action.clone()), key.clone());
+        let Some(before) = before.filter(|before| before != key) else { return };
+        let Some(action) = self.actions.get_mut(&before) else { return };
+        action.outdated = true;
+        if action.waiting.is_empty() {
+            let idle: Vec<SlotId> = action.idle.iter().map(|(_, slot)| *slot).collect();
+            idle.into_iter().for_each(|slot| self.evict(slot, orders));
+        }
+    }
+
+    fn started(&mut self, slot: SlotId, orders: &mut Vec<Order<R>>) {
+        self.failed_starts = 0;
+        self.step(slot, SlotEvent::Started, orders);
+        let Some(entry) = self.slots.get_mut(&slot) else { return };
+        if entry.slot != Slot::Prewarmed {
+            return;
+        }
+        // It is blank, whoever it was started for, and its action may have
+        // been served by now.
+        let key = entry.key.take();
+        if self.closed {
+            self.evict(slot, orders);
+        }
+        if let Some(key) = key {
+            self.let_go(&key);
+            self.adopt(slot, &key, Reason::Cold, orders);
+            self.claim(&key);
+            self.forget(&key);
+        }
+    }
+
+    fn not_started(&mut self, slot: SlotId, hopeless: bool, orders: &mut Vec<Order<R>>) {
+        let Some(entry) = self.slots.get(&slot) else { return };
+        let (key, shape) = (entry.key.clone(), entry.shape.clone());
+        self.step(slot, SlotEvent::NotStarted, orders);
+        if !hopeless {
+            let pause = self.config.retry * (1 << self.failed_starts.min(6));
+            self.cool_until = self.now + pause;
+            self.failed_starts = self.failed_starts.saturating_add(1);
+        }
+        let Some(key) = key else {
+            if hopeless {
+                self.stems.give_up(&shape);
+            }
+            return;
+        };
+        let Some(action) = self.actions.get_mut(&key) else { return };
+        if let Some(first) = action.waiting.front_mut() {
+            first.failures += 1;
+        }
+        let max_failures = if hopeless { 0 } else { self.config.max_failures };
+        while action.waiting.front().is_some_and(|first| hopeless || first.failures >= max_failures) {
+            if let Some(ticket) = action.waiting.pop_front() {
+                self.waiting -= 1;
+                orders.push(Order::Refuse { ticket, refusal: Refusal::NotStarted });
+            }
+        }
+        self.claim(&key);
+        self.forget(&key);
+    }
+
+    /// An event that concerns one slot, after which it may take a run.
+    fn moved(&mut self, slot: SlotId, event: SlotEvent, orders: &mut Vec<Order<R>>) {
+        let key = self.slots.get(&slot).and_then(|entry| entry.key.clone());
+        self.step(slot, event, orders);
+        let Some(key) = key else { return };
+        let Some(action) = self.actions.get(&key) else { return };
+        let waits = !action.waiting.is_empty();
+        if !waits && (action.outdated || self.closed) {
+            self.evict(slot, orders);
+        }
+        if waits {
+            self.serve(&key, orders);
+            self.settle(orders);
+            // Where these containers gave way to others, some may be left.
+            self.serve(&key, orders);
+        }
+        self.forget(&key);
+    }
+
+    fn returned(&mut self, slot: SlotId, mut ticket: Ticket<R>, orders: &mut Vec<Order<R>>) {
+        self.step(slot, SlotEvent::Returned, orders);
+        ticket.failures += 1;
+        let refusal = if self.closed {
+            Some(Refusal::Closed)
+        } else if ticket.failures >= self.config.max_failures {
+            Some(Refusal::NotStarted)
+        } else {
+            None
+        };
+        let key = ticket.want.key.clone();
+        match refusal {
+            Some(refusal) => orders.push(Order::Refuse { ticket, refusal }),
+            // It had its place already, so the bound does not concern it.
+            None => {
+                self.enqueue(ticket, orders);
+                self.serve(&key, orders);
+            }
+        }
+        self.forget(&key);
+    }
+
+    fn tick(&mut self, orders: &mut Vec<Order<R>>) {
+        self.refill_due = true;
+        let now = self.now;
+        let keep_warm = self.config.keep_warm;
+        while let Some((_, slot)) = self.idle.first().filter(|((since, _), _)| *since + keep_warm <= now) {
+            self.evict(*slot, orders);
+        }
+        let old: Vec<SlotId> =
+            self.stems.by_age().take_while(|((since, _), _)| *since + keep_warm <= now).map(|(_, slot)| slot).collect();
+        for slot in old {
+            if self.slots.get(&slot).is_some_and(|entry| self.stems.surplus(&entry.shape) > 0) {
+                self.evict(slot, orders);
+            }
+        }
+        let Some(grace) = self.config.pause_grace else { return };
+        while let Some((_, slot)) = self.thawed.first().filter(|((since, _), _)| *since + grace <= now) {
+            self.step(*slot, SlotEvent::Quiet, orders);
+        }
+    }
+
+    fn close(&mut self, orders: &mut Vec<Order<R>>) {
+        self.closed = true;
+        while self.claims.pop().is_some() {}
+        for action in self.actions.values_mut() {
+            action.claims = false;
+            self.waiting -= action.waiting.len();
+            let refused = action.waiting.drain(..);
+            orders.extend(refused.map(|ticket| Order::Refuse { ticket, refusal: Refusal::Closed }));
+        }
+        let keys: Vec<Arc<Key>> = self.actions.keys().cloned().collect();
+        keys.iter().for_each(|key| self.forget(key));
+        let idle = self.idle.iter().map(|(_, slot)| *slot);
+        let all: Vec<SlotId> = idle.chain(self.stems.by_age().map(|(_, slot)| slot)).collect();
+        all.into_iter().for_each(|slot| self.evict(slot, orders));
+    }
+
+    /// Gives waiting runs to the action's containers, as far as these go.
+    fn serve(&mut self, key: &Arc<Key>, orders: &mut Vec<Order<R>>) {
+        while !self.gives_way(key) {
+            let Some(action) = self.actions.get_mut(key) else { return };
+            let idle = || action.idle.last().map(|(_, slot)| slot);
+            let Some(&slot) = action.open.first().or_else(idle) else { break };
+            let Some(ticket) = action.waiting.pop_front() else { break };
+            if !self.give(slot, ticket, Reason::Warm, orders) {
+                break;
+            }
+        }
+        self.claim(key);
+    }
+
+    /// Whether this action's containers are needed for runs that have waited
+    /// long enough: then its own wait until there is memory for those.
+    fn gives_way(&self, key: &Arc<Key>) -> bool {
+        let Some(first) = self.claims.first().filter(|first| *first != key) else { return false };
+        let Some(action) = self.actions.get(first) else { return false };
+        let Some(oldest) = action.waiting.front() else { return false };
+        oldest.arrived + self.config.patience <= self.now
+            && self.free_mb() + self.leaving_mb < u64::from(action.shape.memory_mb)
+    }
+
+    /// Gives one run, taken from its queue, to a slot. The run is back in the
+    /// queue if the slot will not have it.
+    fn give(&mut self, slot: SlotId, ticket: Ticket<R>, reason: Reason, orders: &mut Vec<Order<R>>) -> bool {
+        let reason = match self.step(slot, SlotEvent::Given, orders) {
+            SlotOrder::Run => Reason::Warm,
+            SlotOrder::ResumeThenRun => Reason::Paused,
+            SlotOrder::InitThenRun => reason,
+            SlotOrder::Nothing
+            | SlotOrder::Offer
+            | SlotOrder::Requeue
+            | SlotOrder::Pause
+            | SlotOrder::Remove
+            | SlotOrder::Free => {
+                if let Some(action) = self.actions.get_mut(&ticket.want.key) {
+                    action.put_back(ticket);
+                }
+                return false;
+            }
+        };
+        self.waiting -= 1;
+        orders.push(Order::Run { slot, ticket, reason });
+        true
+    }
+
+    /// Lets an action have a blank container, if it has a run for it.
+    fn adopt(&mut self, slot: SlotId, key: &Arc<Key>, reason: Reason, orders: &mut Vec<Order<R>>) {
+        let Some(action) = self.actions.get_mut(key) else { return };
+        let Some(entry) = self.slots.get_mut(&slot).filter(|entry| entry.slot == Slot::Prewarmed) else { return };
+        let Some(ticket) = action.waiting.pop_front() else { return };
+        action.slots += 1;
+        entry.key = Some(key.clone());
+        self.give(slot, ticket, reason, orders);
+    }
+
+    /// Lets an action stand in line if more containers are needed for it than
+    /// are on their way.
+    fn claim(&mut self, key: &Arc<Key>) {
+        if self.closed {
+            return;
+        }
+        if let Some(action) = self.actions.get_mut(key).filter(|action| !action.claims && action.is_short()) {
+            action.claims = true;
+            self.claims.push(key.clone());
+        }
+    }
+
+    /// Takes whose turn it was out of the line; to its end, if it needs more.
+    fn turn_over(&mut self) {
+        let Some(key) = self.claims.pop() else { return };
+        if let Some(action) = self.actions.get_mut(&key) {
+            action.claims = false;
+        }
+        self.claim(&key);
+        self.forget(&key);
+    }
+
+    /// Gets containers for those who stand in line, as far as memory goes.
+    ///
+    /// Who is first and finds no memory holds up the others: else a large one
+    /// would wait for ever while small ones take each bit that becomes free.
+    fn settle(&mut self, orders: &mut Vec<Order<R>>) {
+        while let Some(key) = self.claims.first().cloned() {
+            let Some(action) = self.actions.get(&key).filter(|action| action.is_short()) else {
+                self.turn_over();
+                continue;
+            };
+            if !action.open.is_empty() || !action.idle.is_empty() {
+                self.serve(&key, orders);
+                self.turn_over();
+                continue;
+            }
+            if let Some(stem) = self.stems.oldest(&action.shape) {
+                self.adopt(stem, &key, Reason::Prewarmed, orders);
+                self.turn_over();
+                continue;
+            }
+            if !self.may_start() {
+                break;
+            }
+            let shape = action.shape.clone();
+            let need_mb = u64::from(shape.memory_mb);
+            if self.free_mb() < need_mb {
+                self.make_room(need_mb, orders);
+                break;
+            }
+            self.start(shape, Some(key), orders);
+            self.turn_over();
+        }
+        self.refill(orders);
+    }
+
+    /// Removes idle containers until there will be so much memory, or none if
+    /// there will not.
+    fn make_room(&mut self, need_mb: u64, orders: &mut Vec<Order<R>>) {
+        let missing_mb = need_mb.saturating_sub(self.free_mb() + self.leaving_mb);
+        if missing_mb == 0 || self.idle_mb + self.stem_mb < missing_mb {
+            return;
+        }
+        let candidates = self.idle.iter().copied().chain(self.stems.by_age());
+        let with_memory =
+            candidates.filter_map(|(_, slot)| self.slots.get(&slot).map(|entry| (slot, entry.shape.memory_mb)));
+        let chosen = evict::choose(with_memory, missing_mb).unwrap_or_default();
+        chosen.into_iter().for_each(|slot| self.evict(slot, orders));
+    }
+
+    /// Orders the blank containers that are missing, out of memory that
+    /// nobody waits for.
+    fn refill(&mut self, orders: &mut Vec<Order<R>>) {
+        if !self.refill_due || self.closed || !self.claims.is_empty() || !self.may_start() {
+            return;
+        }
+        self.refill_due = false;
+        let missing: Vec<Shape> = self.stems.missing().take(self.config.max_starts).cloned().collect();
+        for shape in missing {
+            if self.free_mb() >= u64::from(shape.memory_mb) && self.may_start() {
+                self.start(shape, None, orders);
+            }
+        }
+    }
+
+    fn may_start(&self) -> bool {
+        self.starting < self.config.max_starts && self.now >= self.cool_until && !self.closed
+    }
+
+    fn free_mb(&self) -> u64 {
+        self.config.memory_mb.saturating_sub(self.used_mb)
+    }
+
+    fn start(&mut self, shape: Shape, key: Option<Arc<Key>>, orders: &mut Vec<Order<R>>) {
+        let slot = SlotId(self.number());
+        self.used_mb += u64::from(shape.memory_mb);
+        if let Some(action) = key.as_ref().and_then(|key| self.actions.get_mut(key)) {
+            action.slots += 1;
+        }
+        let entry = Entry { slot: Slot::Starting, shape: shape.clone(), key, stamp: (self.now, slot.0) };
+        self.slots.insert(slot, entry);
+        self.list(slot);
+        orders.push(Order::Start { slot, shape });
+    }
+
+    fn evict(&mut self, slot: SlotId, orders: &mut Vec<Order<R>>) {
+        self.step(slot, SlotEvent::Evicted, orders);
+    }
+
+    /// Moves one slot on, keeps every list in step with it, and passes its
+    /// order on, where it has one that needs no run.
+    fn step(&mut self, id: SlotId, event: SlotEvent, orders: &mut Vec<Order<R>>) -> SlotOrder {
+        let Some(entry) = self.slots.get(&id) else { return Slot::Gone.on(event).1 };
+        let before = entry.slot;
+        let (after, order) = before.on(event);
+        if after != before {
+            self.unlist(id);
+            let stamp = (self.now, self.number());
+            if let Some(entry) = self.slots.get_mut(&id) {
+                entry.slot = after;
+                if matches!(after, Slot::Idle | Slot::Prewarmed) {
+                    entry.stamp = stamp;
+                }
+            }
+            self.list(id);
+        }
+        match order {
+            SlotOrder::Pause => orders.push(Order::Pause(id)),
+            SlotOrder::Remove => orders.push(Order::Remove(id)),
+            SlotOrder::Free => self.free(id),
+            SlotOrder::Nothing
+            | SlotOrder::Offer
+            | SlotOrder::Run
+            | SlotOrder::InitThenRun
+            | SlotOrder::ResumeThenRun
+            | SlotOrder::Requeue => {}
+        }
+        order
+    }
+
+    /// Forgets a container that is gone.
+    fn free(&mut self, id: SlotId) {
+        let Some(entry) = self.slots.remove(&id) else { return };
+        self.used_mb -= u64::from(entry.shape.memory_mb);
+        self.refill_due = true;
+        if let Some(key) = entry.key {
+            self.let_go(&key);
+            self.forget(&key);
+        }
+    }
+
+    fn let_go(&mut self, key: &Arc<Key>) {
+        if let Some(action) = self.actions.get_mut(key) {
+            action.slots -= 1;
+        }
+    }
+
+    /// Forgets an action of which nothing is left: there may be any number of
+    /// them in the life of an invoker.
+    fn forget(&mut self, key: &Arc<Key>) {
+        let is_over = |action: &Action<R>| action.slots == 0 && action.waiting.is_empty() && !action.claims;
+        if !self.actions.get(key).is_some_and(is_over) {
+            return;
+        }
+        self.actions.remove(key);
+        if let hash_map::Entry::Occupied(current) = self.current.entry((key.namespace.clone(), key.action.clone()))
+            && current.get() == key
+        {
+            current.remove();
+        }
+    }
+
+    /// Takes a slot off the lists that its state puts it on.
+    fn unlist(&mut self, id: SlotId) {
+        let Some(Entry { slot, shape, key, stamp }) = self.slots.get(&id) else { return };
+        let memory_mb = u64::from(shape.memory_mb);
+        let action = key.as_ref().and_then(|key| self.actions.get_mut(key));
+        match slot {
+            Slot::Starting => {
+                self.starting -= 1;
+                if key.is_none() {
+                    self.stems.started(shape);
+                    self.refill_due = true;
+                }
+            }
+            Slot::Prewarmed => {
+                self.stem_mb -= memory_mb;
+                self.stems.remove(shape, *stamp, id);
+                self.refill_due = true;
+            }
+            Slot::Idle | Slot::Paused => {
+                self.idle_mb -= memory_mb;
+                self.idle.remove(&(*stamp, id));
+                self.thawed.remove(&(*stamp, id));
+            }
+            Slot::Removing => self.leaving_mb -= memory_mb,
+            Slot::Warming | Slot::Busy { .. } | Slot::Pausing | Slot::Resuming | Slot::Spent { .. } | Slot::Gone => {}
+        }
+        if let Some(action) = action {
+            action.promised -= action.promise(*slot);
+            match slot {
+                Slot::Busy { .. } => drop(action.open.remove(&id)),
+                Slot::Idle | Slot::Paused => drop(action.idle.remove(&(*stamp, id))),
+                Slot::Starting
+                | Slot::Prewarmed
+                | Slot::Warming
+                | Slot::Pausing
+                | Slot::Resuming
+                | Slot::Spent { .. }
+                | Slot::Removing
+                | Slot::Gone => {}
+            }
+        }
+    }
+
+    /// Puts a slot on the lists that its state asks for.
+    fn list(&mut self, id: SlotId) {
+        let Some(Entry { slot, shape, key, stamp }) = self.slots.get(&id) else { return };
+        let memory_mb = u64::from(shape.memory_mb);
+        let action = key.as_ref().and_then(|key| self.actions.get_mut(key));
+        match slot {
+            Slot::Starting => {
+                self.starting += 1;
+                if key.is_none() {
+                    self.stems.starts(shape);
+                }
+            }
+            Slot::Prewarmed => {
+                self.stem_mb += memory_mb;
+                self.stems.add(shape, *stamp, id);
+            }
+            Slot::Idle | Slot::Paused => {
+                self.idle_mb += memory_mb;
+                self.idle.insert((*stamp, id));
+                if *slot == Slot::Idle {
+                    self.thawed.insert((*stamp, id));
+                }
+            }
+            Slot::Removing => self.leaving_mb += memory_mb,
+            Slot::Warming | Slot::Busy { .. } | Slot::Pausing | Slot::Resuming | Slot::Spent { .. } | Slot::Gone => {}
+        }
+        if let Some(action) = action {
+            action.promised += action.promise(*slot);
+            match slot {
+                Slot::Busy { runs } => {
+                    if runs.get() < action.concurrency {
+                        action.open.insert(id);
+                    }
+                }
+                Slot::Idle | Slot::Paused => drop(action.idle.insert((*stamp, id))),
+                Slot::Starting
+                | Slot::Prewarmed
+                | Slot::Warming
+                | Slot::Pausing
+                | Slot::Resuming
+                | Slot::Spent { .. }
+                | Slot::Removing
+                | Slot::Gone => {}
+            }
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}

@@ -829,6 +829,27 @@ class Manifest(unittest.TestCase):
                 self.assertTrue(kind["command"]["candidates"], name)
 
 
+class Examples(unittest.TestCase):
+    """What `examples/` shows works."""
+
+    folder = HERE.parent / "examples"
+
+    def test_hello(self):
+        for kind, name in (("nodejs:20", "hello.js"), ("python:3.11", "hello.py")):
+            with self.subTest(name), Launcher(kind) as launcher:
+                self.assertEqual(launcher.init((self.folder / name).read_text()), OK)
+                logs = []
+                self.assertEqual(launcher.run({"name": "Ann"}, logs), ("R", '{"greeting":"Hello, Ann!"}'))
+                self.assertEqual(logs[0][3], "greeting Ann")
+                self.assertEqual(launcher.run({}), ("R", '{"greeting":"Hello, world!"}'))
+
+    def test_the_greeter_package(self):
+        with Launcher("nodejs:20") as launcher:
+            self.assertEqual(launcher.init(None, str(self.folder / "greeter")), OK)
+            self.assertEqual(launcher.run({"language": "de"}), ("R", '{"greeting":"Guten Tag, world!"}'))
+            self.assertIn("no greeting in 'xx'", launcher.run({"language": "xx"})[1])
+
+
 # ---- the micro benchmark -----------------------------------------------------
 
 ECHO_CHILD = {

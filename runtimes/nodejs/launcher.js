@@ -511,14 +511,15 @@ function onLine(line) {
  * Moves the orders away from descriptor 0, which gets an empty input: user
  * code that reads standard input, or a child that inherits it, must not eat
  * them. Opening a pipe by its name in /proc gives a second descriptor of it;
- * where that is not possible (a socket, no /proc), 0 stays what it is.
+ * where that is not possible (a socket, another user's pipe, no /proc), 0
+ * stays what it is.
  */
 function takeInput() {
   const { O_RDONLY, O_NONBLOCK } = fs.constants;
   let input;
   try {
-    const empty = fs.openSync('/dev/null', O_RDONLY);
     input = fs.openSync('/proc/self/fd/0', O_RDONLY | O_NONBLOCK);
+    const empty = fs.openSync('/dev/null', O_RDONLY);
     fs.closeSync(0);
     // The lowest free descriptor is the one that was just closed.
     fs.openSync('/dev/null', O_RDONLY);

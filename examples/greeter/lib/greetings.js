@@ -1,0 +1,5 @@
+exports.greetings = {
+  en: name => `Hello, ${name}!`,
+  de: name => `Guten Tag, ${name}!`,
+  fr: name => `Bonjour, ${name} !`,
+};

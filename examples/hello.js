@@ -1,0 +1,4 @@
+function main({ name = 'world' }) {
+  console.log(`greeting ${name}`);
+  return { greeting: `Hello, ${name}!` };
+}

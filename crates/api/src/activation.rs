@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use whisker_entity::{Activation, ActivationId, EntityName, EntityPath, Millis, Parameters, Response, Status, Version};
+use whisker_entity::{Activation, ActivationId, EntityName, Millis, Parameters, Response, Status, Version};
 
 /// A `response` with its status in words.
 #[derive(Serialize)]
@@ -75,8 +75,8 @@ impl<'a> From<&'a Activation> for ActivationView<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ActivationListed {
-    /// Of whoever invoked; of the action, with its package.
-    pub namespace: EntityPath,
+    /// Of whoever invoked.
+    pub namespace: EntityName,
     /// Of what ran.
     pub name: EntityName,
     /// Of what ran.

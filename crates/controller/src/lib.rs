@@ -1,1 +1,31 @@
-//! controller
+//! OpenWhisk's REST API: who asks, what is asked, may they, do it, show it.
+//!
+//! A request is routed ([`route`](mod@route) is the API on one page), its sender
+//! authenticated, and one handler serves it. Handlers know the store, the way
+//! to the invokers and nothing else: which store, which bus, where TLS ends
+//! is decided by whoever builds a [`Controller`]. What a body means and how an
+//! entity looks is the `api` crate's; which status a refusal has stands in
+//! `rejection` alone.
+//!
+//! There is no listening socket here: the `server` crate brings connections.
+
+mod accept;
+mod actions;
+mod activations;
+mod authenticate;
+mod body;
+mod config;
+mod controller;
+mod documents;
+mod environment;
+mod info;
+mod namespaces;
+mod query;
+mod rejection;
+mod reply;
+mod route;
+mod throttle;
+
+pub use config::{Config, Limits};
+pub use controller::{Controller, Parts};
+pub use info::Platform;

@@ -1,0 +1,56 @@
+//! Content negotiation: an answer that the client says it cannot take is 406.
+
+use http::{HeaderMap, header};
+
+use crate::{rejection::Rejection, reply::Reply};
+
+/// The reply, unless the request's `Accept` excludes its type. Errors are
+/// told whatever the client accepts.
+pub fn negotiated(request: &HeaderMap, reply: Reply) -> Reply {
+    let mut accept = request.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
+    if accept.peek().is_none() || !reply.status().is_success() {
+        return reply;
+    }
+    match reply.content_type() {
+        Some(offered) if !accept.any(|ranges| accepts(ranges, offered)) => {
+            Rejection::NotAcceptable(offered.to_owned()).into_reply()
+        }
+        _ => reply,
+    }
+}
+
+/// Whether a list of media ranges includes a type; `q=0` excludes.
+fn accepts(ranges: &str, offered: &str) -> bool {
+    let essence = offered.split(';').next().unwrap_or("").trim();
+    let main = essence.split('/').next().unwrap_or("");
+    ranges.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let name = parts.next().unwrap_or("");
+        let refused = parts.any(|p| p.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0)));
+        let matches = name == "*/*"
+            || name == "*"
+            || name.eq_ignore_ascii_case(essence)
+            || name.strip_suffix("/*").is_some_and(|m| m.eq_ignore_ascii_case(main));
+        matches && !refused
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_matched_by_essence() {
+        for (ranges, yes) in [
+            ("*/*", true),
+            ("text/html, application/json;q=0.9", true),
+            ("application/*", true),
+            ("application/json; charset=utf-8", true),
+            ("text/html", false),
+            ("application/json;q=0", false),
+            ("", false),
+        ] {
+            assert_eq!(accepts(ranges, "application/json"), yes, "{ranges}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Reading request bodies, within bounds of length, time and total memory.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use whisker_api::messages;
+
+use crate::{config::Limits, rejection::Rejection};
+
+/// Memory for bodies, shared by all requests. Small ones are not counted:
+/// their number is bounded by that of connections.
+pub struct Bodies {
+    share: Semaphore,
+    limits: Limits,
+}
+
+/// Counted in units, since a semaphore counts to 2^29 at most everywhere.
+const UNIT_BYTES: u64 = 64 * 1024;
+
+/// A body, and its share of the memory for all of them.
+pub struct Read<'a> {
+    /// The bytes.
+    pub bytes: Bytes,
+    _share: Option<SemaphorePermit<'a>>,
+}
+
+/// What a body may be.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// An entity.
+    Entity,
+    /// The arguments of an invocation.
+    Payload,
+}
+
+impl Bodies {
+    /// With all memory free.
+    pub fn new(limits: &Limits) -> Self {
+        let units = usize::try_from(limits.bodies_total_bytes.max(limits.body_max_bytes) / UNIT_BYTES + 1);
+        Self { share: Semaphore::new(units.unwrap_or(Semaphore::MAX_PERMITS)), limits: limits.clone() }
+    }
+
+    /// Reads a JSON body whole. An empty one has no type to be wrong.
+    pub async fn read(&self, headers: &HeaderMap, body: Incoming, kind: Kind) -> Result<Read<'_>, Rejection> {
+        let reading = async {
+            let max = match kind {
+                Kind::Entity => self.limits.body_max_bytes,
+                Kind::Payload => self.limits.payload_max_bytes,
+            };
+            let too_large = |is: u64| match kind {
+                Kind::Payload => Rejection::PartTooLarge(messages::larger_than_allowed("Request", is, max)),
+                Kind::Entity => Rejection::TooLarge,
+            };
+            let expected = body.size_hint().upper().unwrap_or(max);
+            if expected > max {
+                return Err(too_large(expected));
+            }
+            if expected > 0 || body.size_hint().upper().is_none() {
+                check_type(headers)?;
+            }
+            let share = if expected > UNIT_BYTES {
+                let units = u32::try_from(expected / UNIT_BYTES + 1).unwrap_or(u32::MAX);
+                Some(self.share.acquire_many(units).await.map_err(|_| Rejection::Unavailable)?)
+            } else {
+                None
+            };
+            let bytes = collect(body, max).await?.ok_or_else(|| too_large(max + 1))?;
+            Ok(Read { bytes, _share: share })
+        };
+        tokio::time::timeout(self.limits.body_timeout, reading).await.unwrap_or(Err(Rejection::Slow))
+    }
+}
+
+/// The whole body, or `None` if it is longer than `max`.
+async fn collect(mut body: Incoming, max: u64) -> Result<Option<Bytes>, Rejection> {
+    let mut whole = BytesMut::new();
+    let mut first: Option<Bytes> = None;
+    while let Some(frame) = body.frame().await {
+        // The client broke off, or framed its body wrongly.
+        let frame = frame.map_err(|_| Rejection::Bad(messages::BAD_REQUEST.into()))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let held = first.as_ref().map_or(0, Bytes::len) + whole.len();
+        if held as u64 + data.len() as u64 > max {
+            return Ok(None);
+        }
+        match first.take() {
+            // A body in one piece, as most are, is not copied.
+            None if whole.is_empty() => first = Some(data),
+            None => whole.extend_from_slice(&data),
+            Some(piece) => {
+                whole.extend_from_slice(&piece);
+                whole.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(Some(first.unwrap_or_else(|| whole.freeze())))
+}
+
+/// Bodies are `application/json`, with or without a charset.
+fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
+    let declared = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let essence = declared.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    if essence == "application/json" {
+        return Ok(());
+    }
+    // What is no media type counts as none, and none as mere bytes.
+    let token = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&b))
+    };
+    let valid = essence.split_once('/').is_some_and(|(main, sub)| token(main) && token(sub));
+    Err(Rejection::ContentType(if valid { essence } else { "application/octet-stream".into() }))
+}

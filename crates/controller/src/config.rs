@@ -1,0 +1,81 @@
+//! The controller's settings: plain values with units, defaults as OpenWhisk's.
+
+use std::{sync::Arc, time::Duration};
+
+use whisker_bus::ControllerId;
+use whisker_entity::{LimitRanges, MB, Manifest};
+
+/// Settings of one controller.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Names this controller to invokers.
+    pub id: ControllerId,
+    /// The runtime kinds there are.
+    pub manifest: Arc<Manifest>,
+    /// Limits on what users ask for.
+    pub limits: Limits,
+    /// When this was built, as `wsk property get --apibuild` shows it.
+    pub build_date: String,
+    /// What was built.
+    pub build_number: String,
+}
+
+/// Limits of the API. Each says what happens beyond it.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Ranges of an action's limits: 400 outside.
+    pub actions: LimitRanges,
+    /// Invocations a minute and namespace: 429 beyond.
+    pub invocations_per_minute: u32,
+    /// Activations in flight of a namespace: 429 beyond.
+    pub concurrent_invocations: u32,
+    /// Trigger fires a minute and namespace: 429 beyond.
+    pub fires_per_minute: u32,
+    /// Actions in a sequence: 400 beyond.
+    pub sequence_length: u32,
+    /// Longest code in bytes: 413 beyond.
+    pub code_max_bytes: u64,
+    /// Most that parameters, and annotations, of an entity take, in bytes: 413 beyond.
+    pub parameters_max_bytes: u64,
+    /// Longest payload of an invocation in bytes: 413 beyond.
+    pub payload_max_bytes: u64,
+    /// Longest body of any request in bytes: 413 beyond.
+    pub body_max_bytes: u64,
+    /// Bytes of bodies held at once; a request waits for its share.
+    pub bodies_total_bytes: u64,
+    /// How long a body may take to arrive: 408 after it.
+    pub body_timeout: Duration,
+    /// Longest wait of a blocking invocation: 202 after it.
+    pub blocking_wait: Duration,
+    /// Items that a list shows at most, and when it is asked for 0.
+    pub list_max: u64,
+    /// Items that a list shows unasked.
+    pub list_default: u64,
+    /// Failed authentications a minute and address: 429 beyond. Addresses of
+    /// this host are not counted.
+    pub failed_authentications_per_minute: u32,
+}
+
+impl Default for Limits {
+    /// OpenWhisk's limits, save the throttles: a machine's owner should not
+    /// meet one. A cluster sets its own.
+    fn default() -> Self {
+        Self {
+            actions: LimitRanges::default(),
+            invocations_per_minute: 1_000_000,
+            concurrent_invocations: 10_000,
+            fires_per_minute: 1_000_000,
+            sequence_length: 50,
+            code_max_bytes: 48 * MB,
+            parameters_max_bytes: MB,
+            payload_max_bytes: MB,
+            body_max_bytes: 50 * MB,
+            bodies_total_bytes: 512 * MB,
+            body_timeout: Duration::from_secs(30),
+            blocking_wait: Duration::from_secs(60),
+            list_max: 200,
+            list_default: 30,
+            failed_authentications_per_minute: 10,
+        }
+    }
+}

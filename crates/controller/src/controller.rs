@@ -1,0 +1,210 @@
+//! One request: found its route, known who asks, done, answered.
+
+use std::{net::IpAddr, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use whisker_dispatch::Dispatch;
+use whisker_entity::{EntityName, EntityPath, Identity, Millis, QualifiedName, TransactionId};
+use whisker_store::{Activations, Entities, Subjects};
+
+use crate::{
+    accept, actions, activations,
+    authenticate::Authenticator,
+    body::{Bodies, Kind, Read},
+    config::Config,
+    documents::Documents,
+    environment,
+    info::{self, Platform},
+    namespaces,
+    query::Query,
+    rejection::Rejection,
+    reply::{Cors, REQUEST_ID, Reply},
+    route::{Destination, Resource, Route, Space, route},
+    throttle::Rates,
+};
+
+/// The REST API.
+pub struct Controller {
+    pub(crate) config: Config,
+    pub(crate) documents: Documents,
+    pub(crate) activations: Arc<dyn Activations>,
+    pub(crate) dispatch: Dispatch,
+    pub(crate) platform: Arc<dyn Platform>,
+    pub(crate) invocations: Rates<EntityName>,
+    pub(crate) bodies: Bodies,
+    authenticator: Authenticator,
+}
+
+/// What a controller works with.
+pub struct Parts {
+    /// Actions and the like.
+    pub entities: Arc<dyn Entities>,
+    /// Records.
+    pub activations: Arc<dyn Activations>,
+    /// Who may ask.
+    pub subjects: Arc<dyn Subjects>,
+    /// The way to the invokers.
+    pub dispatch: Dispatch,
+    /// What else the process knows.
+    pub platform: Arc<dyn Platform>,
+}
+
+/// A request by somebody, while it is served.
+pub(crate) struct Call<'a> {
+    /// Who asks.
+    pub who: Arc<Identity>,
+    /// When the request began.
+    pub began: Millis,
+    /// Its id.
+    pub transaction: &'a TransactionId,
+    /// What is behind `?`.
+    pub query: Query<'a>,
+    headers: &'a HeaderMap,
+    body: Incoming,
+}
+
+impl Call<'_> {
+    /// The body, as JSON text.
+    pub async fn read<'c>(self, controller: &'c Controller, kind: Kind) -> Result<Read<'c>, Rejection> {
+        controller.bodies.read(self.headers, self.body, kind).await
+    }
+
+    /// The namespace that a path names, if it is the caller's own.
+    pub fn own(&self, space: &Space) -> Result<EntityPath, Rejection> {
+        let path = space.resolve(&self.who.namespace);
+        if path.namespace == self.who.namespace {
+            Ok(path)
+        } else {
+            Err(Rejection::Forbidden(whisker_api::messages::not_authorized(path)))
+        }
+    }
+
+    /// The name of an entity in the caller's own namespace.
+    pub fn own_entity(
+        &self,
+        space: &Space,
+        package: Option<EntityName>,
+        name: EntityName,
+    ) -> Result<QualifiedName, Rejection> {
+        let path = EntityPath { package, ..space.resolve(&self.who.namespace) };
+        let qualified = QualifiedName::new(path, name);
+        if qualified.path.namespace == self.who.namespace {
+            Ok(qualified)
+        } else {
+            Err(Rejection::Forbidden(whisker_api::messages::not_authorized(qualified)))
+        }
+    }
+}
+
+impl Controller {
+    /// Starts nothing: requests come through [`handle`](Self::handle).
+    pub fn new(config: Config, parts: Parts) -> Self {
+        Self {
+            documents: Documents::new(parts.entities),
+            activations: parts.activations,
+            dispatch: parts.dispatch,
+            platform: parts.platform,
+            invocations: Rates::default(),
+            bodies: Bodies::new(&config.limits),
+            authenticator: Authenticator::new(parts.subjects, config.limits.failed_authentications_per_minute),
+            config,
+        }
+    }
+
+    /// Answers one request. `peer` is who is connected.
+    pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
+        let began = Instant::now();
+        let (head, body) = request.into_parts();
+        let given = head.headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(TransactionId::from_client);
+        let transaction = given.unwrap_or_else(environment::transaction_id);
+        let reply = self.reply(&head, body, peer, &transaction).await.unwrap_or_else(Rejection::into_reply);
+        let reply = accept::negotiated(&head.headers, reply);
+        let status = reply.status();
+        metrics::histogram!("whisker_http_seconds", "method" => method_label(&head.method), "status" => status_label(status))
+            .record(began.elapsed());
+        tracing::debug!(
+            transaction.id = transaction.as_str(),
+            method = head.method.as_str(),
+            path = head.uri.path(),
+            status = status.as_u16(),
+            duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "request answered"
+        );
+        reply.finish(&transaction, head.method == Method::HEAD)
+    }
+
+    async fn reply(
+        &self,
+        head: &http::request::Parts,
+        body: Incoming,
+        peer: IpAddr,
+        transaction: &TransactionId,
+    ) -> Result<Reply, Rejection> {
+        if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
+            return Err(Rejection::HeadersTooLarge);
+        }
+        let resource = match route(&head.method, head.uri.path())? {
+            Destination::Open(open) => return self.open(open).await,
+            Destination::Secured(resource) => resource,
+        };
+        let began = environment::now();
+        let who = self.authenticator.authenticate(&head.headers, peer, began).await?;
+        let query = Query::new(head.uri.query());
+        let call = Call { who, began, transaction, query, headers: &head.headers, body };
+        match resource? {
+            Resource::Namespaces => namespaces::list(&call),
+            Resource::Limits(space) => namespaces::limits(self, &call, &space),
+            Resource::List(space, collection) => {
+                let path = call.own(&space)?;
+                actions::list(self, &call, collection, &path).await
+            }
+            Resource::PackageList(space, package) => actions::list_package(self, &call, &space, package).await,
+            Resource::Action(verb, space, package, name) => {
+                actions::serve(self, call, verb, &space, package, name).await
+            }
+            Resource::Activations(space) => activations::list(self, &call, &space).await,
+            Resource::Activation(space, id, part) => activations::get(self, &call, &space, id, part).await,
+        }
+    }
+
+    async fn open(&self, route: Route) -> Result<Reply, Rejection> {
+        match route {
+            Route::Options => Ok(Reply::text(StatusCode::OK, "OK")),
+            Route::Ping => Ok(Reply::text(StatusCode::OK, "pong").cors(Cors::Bare)),
+            Route::Deployment => Ok(info::deployment(&self.config)),
+            Route::Api => Ok(info::api(&self.config)),
+            Route::Ready => Ok(info::ready(self).await),
+            Route::Metrics => Ok(info::metrics(self)),
+            Route::Invokers => Ok(info::invokers(self)),
+            Route::HealthyInvokers => Ok(info::healthy_invokers(self)),
+            Route::InvokersReady => Ok(info::invokers_ready(self)),
+            Route::InFlight => Ok(info::in_flight(self)),
+        }
+    }
+}
+
+/// Longest path and query, as OpenWhisk's server takes them.
+const MAX_TARGET_BYTES: usize = 8 * 1024;
+
+/// Labels are few and fixed, whatever clients send.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+fn status_label(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}

@@ -1,0 +1,86 @@
+//! Actions as the hot path reads them: from memory, unless somebody wrote.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use moka::sync::Cache;
+use whisker_entity::QualifiedName;
+use whisker_store::{Document, Entities, Error, Revision, Stored};
+
+/// The entity store, with what was read lately kept at hand.
+///
+/// All writes of this process go through here, so a reader sees every write
+/// that was answered before it began.
+pub struct Documents {
+    entities: Arc<dyn Entities>,
+    read: Cache<QualifiedName, Arc<Stored>>,
+    /// Counts writes, so that a read that was overtaken by one is not kept.
+    writes: AtomicU64,
+    keeping: Mutex<()>,
+}
+
+/// Documents kept at hand. Code is not among them: it stays attached.
+const KEPT_MAX: u64 = 20_000;
+
+impl Documents {
+    /// With nothing read yet.
+    pub fn new(entities: Arc<dyn Entities>) -> Self {
+        Self {
+            entities,
+            read: Cache::builder().max_capacity(KEPT_MAX).build(),
+            writes: AtomicU64::new(0),
+            keeping: Mutex::new(()),
+        }
+    }
+
+    /// The store itself, for what needs no memory.
+    pub fn entities(&self) -> &Arc<dyn Entities> {
+        &self.entities
+    }
+
+    /// Asks the store for something, to see whether it answers.
+    pub async fn probe(&self) -> Result<(), Error> {
+        let Ok(name) = "whisk.system/none".parse() else { return Ok(()) };
+        match self.entities.get(&name).await {
+            Ok(_) | Err(Error::Missing) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads one.
+    pub async fn get(&self, name: &QualifiedName) -> Result<Arc<Stored>, Error> {
+        if let Some(stored) = self.read.get(name) {
+            return Ok(stored);
+        }
+        let writes = self.writes.load(Ordering::Acquire);
+        let stored = Arc::new(self.entities.get(name).await?);
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.writes.load(Ordering::Acquire) == writes {
+            self.read.insert(name.clone(), stored.clone());
+        }
+        Ok(stored)
+    }
+
+    /// Writes one.
+    pub async fn put(&self, document: &Document, based_on: Option<&Revision>) -> Result<Revision, Error> {
+        let written = self.entities.put(document, based_on).await;
+        self.forget(&document.qualified_name());
+        written
+    }
+
+    /// Deletes one.
+    pub async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), Error> {
+        let deleted = self.entities.delete(name, based_on).await;
+        self.forget(name);
+        deleted
+    }
+
+    /// Also after a failed write: who knows what became of it.
+    fn forget(&self, name: &QualifiedName) {
+        let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        self.writes.fetch_add(1, Ordering::AcqRel);
+        self.read.invalidate(name);
+    }
+}

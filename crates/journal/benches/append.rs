@@ -10,7 +10,6 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use whisker_journal::{Config, Durability, Journal};
@@ -90,26 +89,21 @@ fn process(folder: &Path, release: bool) -> f64 {
 fn power(folder: &Path, in_flight: usize) -> f64 {
     let journal = Arc::new(open(folder, Durability::Power));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-    let entries = Arc::new(AtomicU64::new(0));
-    let done = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let tasks: Vec<_> = (0..in_flight)
         .map(|_| {
-            let (journal, entries, done) = (Arc::clone(&journal), Arc::clone(&entries), Arc::clone(&done));
+            let journal = Arc::clone(&journal);
             runtime.spawn(async move {
-                while !done.load(Ordering::Relaxed) {
+                let mut entries = 0_u64;
+                while start.elapsed() < SPAN {
                     let token = journal.append(0, &ENTRY).await.unwrap();
                     journal.release(token);
-                    entries.fetch_add(1, Ordering::Relaxed);
+                    entries += 1;
                 }
+                entries
             })
         })
         .collect();
-    std::thread::sleep(SPAN);
-    done.store(true, Ordering::Relaxed);
-    let rate = entries.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64();
-    for task in tasks {
-        runtime.block_on(task).unwrap();
-    }
-    rate
+    let entries: u64 = tasks.into_iter().map(|task| runtime.block_on(task).unwrap()).sum();
+    entries as f64 / start.elapsed().as_secs_f64()
 }

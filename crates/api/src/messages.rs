@@ -43,6 +43,8 @@ pub const PARAMETERS_NOT_ALLOWED: &str = "Request defines parameters that are no
 pub const DOCS_NOT_PERMITTED: &str = "The parameter 'docs' is not permitted with 'count'.";
 /// 400 below `limits`.
 pub const LIMITS_ARE_FLAT: &str = "Inner entity level routes for limits are not yet implemented.";
+/// 400 of a write to an action through a binding.
+pub const NOT_ON_BINDING: &str = "Operation not permitted on package binding.";
 /// The answer of a path outside the API.
 pub const ONLY_OPTIONS: &str = "HTTP method not allowed, supported methods: OPTIONS";
 
@@ -59,6 +61,11 @@ pub fn kind_not_authorized(kind: &str) -> String {
 /// 404 that names what is missing.
 pub fn missing(resource: impl std::fmt::Display) -> String {
     format!("The requested resource '{resource}' does not exist.")
+}
+
+/// 422 of bindings that lead to one another.
+pub fn circular_binding(package: impl std::fmt::Display) -> String {
+    format!("Package binding '{package}' contains a circular reference.")
 }
 
 /// 400 of a kind that only remains readable.

@@ -6,16 +6,16 @@ mod invoke;
 mod list;
 mod put;
 
-use std::sync::Arc;
-
 use whisker_api::messages;
-use whisker_entity::{Action, EntityName, QualifiedName};
-use whisker_store::{Document, Error, Revision, Stored};
+use whisker_entity::{EntityName, EntityPath, Package, QualifiedName};
 
 pub(crate) use list::{list, list_package};
 
 use crate::{
     controller::{Call, Controller},
+    entitle,
+    found::find,
+    invocation,
     rejection::Rejection,
     reply::Reply,
     route::{Space, Verb},
@@ -30,54 +30,36 @@ pub(crate) async fn serve(
     package: Option<EntityName>,
     name: EntityName,
 ) -> Result<Reply, Rejection> {
-    if verb == Verb::Activate {
-        invoke::throttle(controller, &call)?;
-    }
-    let name = call.own_entity(space, package, name)?;
+    let path = EntityPath { package, ..space.resolve(&call.who.namespace) };
+    let name = QualifiedName::new(path, name);
     match verb {
-        Verb::Read => get::get(controller, &call, &name).await,
-        Verb::Put => put::put(controller, call, name).await,
-        Verb::Delete => delete::delete(controller, &name).await,
-        Verb::Activate => invoke::invoke(controller, call, name).await,
-    }
-}
-
-/// An action as it was read.
-pub(crate) struct Found(Arc<Stored>);
-
-impl Found {
-    /// The action.
-    pub fn action(&self) -> Result<&Action, Rejection> {
-        match &self.0.document {
-            Document::Action(action) => Ok(action),
-            Document::Package(_) | Document::Trigger(_) | Document::Rule(_) => {
-                Err(Rejection::Conflict(messages::OTHER_COLLECTION))
-            }
+        Verb::Read => {
+            entitle::action(controller, &call.who, &name).await?;
+            get::get(controller, &call, &name).await
+        }
+        Verb::Put => {
+            writable(controller, &call, &name).await?;
+            put::put(controller, call, name).await
+        }
+        Verb::Delete => {
+            writable(controller, &call, &name).await?;
+            delete::delete(controller, &name).await
+        }
+        Verb::Activate => {
+            invocation::throttle(controller, &call.who, call.began)?;
+            entitle::action(controller, &call.who, &name).await?;
+            invoke::invoke(controller, call, name).await
         }
     }
-
-    /// The state that was read.
-    pub fn revision(&self) -> &Revision {
-        &self.0.revision
-    }
 }
 
-/// Reads an action. A name that is another kind of entity's is a conflict.
-pub(crate) async fn find(controller: &Controller, name: &QualifiedName) -> Result<Found, Rejection> {
-    let found = Found(controller.documents.get(name).await?);
-    found.action()?;
-    Ok(found)
-}
-
-/// Reads an action that may not exist.
-async fn find_if_any(controller: &Controller, name: &QualifiedName) -> Result<Option<Found>, Rejection> {
-    match controller.documents.get(name).await {
-        Ok(stored) => {
-            let found = Found(stored);
-            found.action()?;
-            Ok(Some(found))
-        }
-        Err(Error::Missing) => Ok(None),
-        Err(error) => Err(error.into()),
+/// Whether this caller may write an action, and there is a place for it: a
+/// package that is no binding.
+async fn writable(controller: &Controller, call: &Call<'_>, name: &QualifiedName) -> Result<(), Rejection> {
+    entitle::owner(&call.who, name)?;
+    let Some(package) = name.package() else { return Ok(()) };
+    match find::<Package>(controller, &package).await?.binding {
+        None => Ok(()),
+        Some(_) => Err(Rejection::Bad(messages::NOT_ON_BINDING.into())),
     }
 }

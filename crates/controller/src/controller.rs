@@ -18,6 +18,7 @@ use crate::{
     documents::Documents,
     environment,
     info::{self, Platform},
+    invocation::Caller,
     namespaces,
     query::Query,
     rejection::Rejection,
@@ -67,6 +68,11 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// On whose behalf this invokes something.
+    pub fn caller(&self) -> Caller {
+        Caller { who: self.who.clone(), transaction: self.transaction.clone(), began: self.began, cause: None }
+    }
+
     /// The body, as JSON text.
     pub async fn read<'c>(self, controller: &'c Controller, kind: Kind) -> Result<Read<'c>, Rejection> {
         controller.bodies.read(self.headers, self.body, kind).await

@@ -17,12 +17,16 @@ mod body;
 mod config;
 mod controller;
 mod documents;
+mod entitle;
 mod environment;
+mod found;
 mod info;
+mod invocation;
 mod namespaces;
 mod query;
 mod rejection;
 mod reply;
+mod resolve;
 mod route;
 mod throttle;
 

@@ -50,6 +50,8 @@ pub enum Rejection {
     Conflict(&'static str),
     /// 400: what the request asks for makes no sense.
     Bad(String),
+    /// 422: what is stored leads nowhere.
+    Unprocessable(String),
     /// 413: a part of the request.
     PartTooLarge(String),
     /// 429.
@@ -90,6 +92,7 @@ impl Rejection {
             Self::MissingNamed(name) => (S::NOT_FOUND, Rest, messages::missing(name)),
             Self::Conflict(text) => (S::CONFLICT, Rest, (*text).into()),
             Self::Bad(text) => (S::BAD_REQUEST, Rest, text.clone()),
+            Self::Unprocessable(text) => (S::UNPROCESSABLE_ENTITY, Rest, text.clone()),
             Self::PartTooLarge(text) => (S::PAYLOAD_TOO_LARGE, Rest, text.clone()),
             Self::Throttled(text) => (S::TOO_MANY_REQUESTS, Rest, text.clone()),
             Self::Internal(text) => (S::INTERNAL_SERVER_ERROR, Rest, (*text).into()),

@@ -91,6 +91,12 @@ impl QualifiedName {
         Self { path, name }
     }
 
+    /// The name of the package that this is in, if it is in one.
+    pub fn package(&self) -> Option<QualifiedName> {
+        let package = self.path.package.clone()?;
+        Some(QualifiedName::new(EntityPath::root(self.path.namespace.clone()), package))
+    }
+
     /// `ns/name` or `ns/pkg/name`; a leading slash is allowed.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let (path, name) = text.rsplit_once('/').ok_or(InvalidName::Illegal)?;

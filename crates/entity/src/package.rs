@@ -26,6 +26,18 @@ pub struct Package {
     pub updated: Millis,
 }
 
+impl Package {
+    /// `ns/pkg`: where its actions are.
+    pub fn path(&self) -> EntityPath {
+        EntityPath { namespace: self.namespace.namespace.clone(), package: Some(self.name.clone()) }
+    }
+
+    /// `ns/pkg`: the document's id.
+    pub fn qualified_name(&self) -> QualifiedName {
+        QualifiedName::new(self.namespace.clone(), self.name.clone())
+    }
+}
+
 /// Names the package that a binding stands for. Stored as
 /// `{"namespace","name"}`, and no binding as `{}`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,21 +5,27 @@ use whisker_api::action_view;
 use whisker_entity::{Action, ExecCode, QualifiedName};
 
 use crate::{
-    actions::find,
     controller::{Call, Controller},
     rejection::Rejection,
     reply::Reply,
+    resolve::resolve,
 };
 
-/// Shows an action; `?code=false` leaves its code out.
+/// Shows an action as it would run: with what its package and binding add to
+/// its parameters. `?code=false` leaves its code out, and tells the binding.
 pub async fn get(controller: &Controller, call: &Call<'_>, name: &QualifiedName) -> Result<Reply, Rejection> {
     let with_code = call.query.boolean("code", true)?;
-    let found = find(controller, name).await?;
-    if !with_code {
-        return Ok(Reply::json(StatusCode::OK, &action_view(found.action()?, false)));
+    let resolved = resolve(controller, name).await?;
+    let action = Action { parameters: resolved.parameters().clone(), ..Action::clone(&resolved.action) };
+    if with_code {
+        let action = with_inline_code(controller, action).await?;
+        return Ok(Reply::json(StatusCode::OK, &action_view(&action, true)));
     }
-    let action = with_inline_code(controller, found.action()?.clone()).await?;
-    Ok(Reply::json(StatusCode::OK, &action_view(&action, true)))
+    let mut view = action_view(&action, false);
+    if let Some(binding) = &resolved.binding {
+        view["binding"] = binding.to_string().into();
+    }
+    Ok(Reply::json(StatusCode::OK, &view))
 }
 
 /// The action with its code at hand, as clients see it.

@@ -6,10 +6,11 @@ use whisker_entity::{Action, ActionLimits, Exec, Millis, QualifiedName, Version}
 use whisker_store::Document;
 
 use crate::{
-    actions::{find_if_any, get::with_inline_code},
+    actions::get::with_inline_code,
     body::Kind,
     controller::{Call, Controller},
     environment,
+    found::find_if_any,
     rejection::Rejection,
     reply::Reply,
 };
@@ -39,15 +40,11 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     if let Some(exec) = &put.exec {
         check_exec(controller, exec)?;
     }
-    if name.path.package.is_some() {
-        let package = QualifiedName::parse(&name.path.to_string()).map_err(|e| Rejection::Invalid(e.to_string()))?;
-        controller.documents.get(&package).await?;
-    }
-    let found = find_if_any(controller, &name).await?;
+    let found = find_if_any::<Action>(controller, &name).await?;
     let now = environment::now();
     let action = match &found {
         Some(_) if !overwrite => return Err(Rejection::Conflict(messages::EXISTS)),
-        Some(found) => update(found.action()?.clone(), put, now),
+        Some(found) => update(Action::clone(found), put, now),
         None => create(name, put, now)?,
     };
     if let Ok(runtime) = controller.config.manifest.resolve(action.exec.kind())

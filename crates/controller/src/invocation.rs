@@ -1,0 +1,90 @@
+//! One invocation of an action, whoever asks for it: a request, a rule, a
+//! composition, a browser.
+//!
+//! Callers have settled before who may invoke and what the name leads to
+//! ([`resolve`](crate::resolve)); what the outcome looks like to a client is
+//! theirs too.
+
+use std::{sync::Arc, time::Duration};
+
+use whisker_api::{Payload, messages};
+use whisker_bus::ActivationMessage;
+use whisker_dispatch::Outcome;
+use whisker_entity::{Activation, ActivationId, Identity, Millis, TransactionId};
+
+use crate::{controller::Controller, environment, rejection::Rejection, resolve::Resolved};
+
+/// On whose behalf something is invoked, and on what occasion.
+#[derive(Clone)]
+pub struct Caller {
+    /// Whose activation it is, and whose limits it counts against.
+    pub who: Arc<Identity>,
+    /// The request it belongs to.
+    pub transaction: TransactionId,
+    /// When that request began.
+    pub began: Millis,
+    /// The activation that it is a part of.
+    pub cause: Option<ActivationId>,
+}
+
+/// What became of an invocation.
+pub enum Invoked {
+    /// It goes on, durably; this will be its record.
+    Accepted(ActivationId),
+    /// Its record, without logs.
+    Finished(Arc<Activation>),
+}
+
+/// Counts an invocation against its namespace's limits. Comes before anything
+/// else is looked at: a refused call must cost little. Parts of a composition
+/// are not counted, since the whole was.
+pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<(), Rejection> {
+    let (limits, own) = (&controller.config.limits, &who.limits);
+    let allowed = own.invocations_per_minute.unwrap_or(limits.invocations_per_minute).into();
+    let count = controller.invocations.count(who.namespace.clone(), now);
+    if count > allowed {
+        return Err(Rejection::Throttled(messages::too_many_requests(count, allowed)));
+    }
+    let allowed = own.concurrent_invocations.unwrap_or(limits.concurrent_invocations).into();
+    let count = controller.dispatch.in_flight(&who.namespace);
+    if count >= allowed {
+        return Err(Rejection::Throttled(messages::too_many_concurrent(count, allowed)));
+    }
+    Ok(())
+}
+
+/// Invokes an action with a payload over its parameters. Waits for the outcome
+/// for as long as `wait` says; without it, until the activation is accepted.
+pub async fn invoke(
+    controller: &Controller,
+    caller: &Caller,
+    resolved: &Resolved,
+    payload: Payload,
+    wait: Option<Duration>,
+) -> Result<Invoked, Rejection> {
+    let action = &resolved.action;
+    if controller.config.manifest.resolve(action.exec.kind()).is_ok_and(|runtime| runtime.deprecated) {
+        return Err(Rejection::Bad(messages::deprecated_kind(action.exec.kind())));
+    }
+    let parameters = resolved.parameters();
+    let id = environment::activation_id(environment::now());
+    let message = ActivationMessage {
+        transaction: caller.transaction.clone(),
+        began: caller.began,
+        action: action.qualified_name(),
+        version: action.version,
+        binding: resolved.binding.clone(),
+        revision: Some(action.revision().0.clone()),
+        user: caller.who.clone(),
+        activation: id,
+        controller: controller.config.id.clone(),
+        blocking: wait.is_some(),
+        content: payload.over(parameters),
+        init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
+        cause: caller.cause,
+    };
+    match controller.dispatch.invoke(Arc::new(message), wait).await? {
+        Outcome::Accepted => Ok(Invoked::Accepted(id)),
+        Outcome::Finished(activation) => Ok(Invoked::Finished(activation)),
+    }
+}

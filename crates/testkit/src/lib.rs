@@ -1,0 +1,35 @@
+//! For tests that see Whisker as its users do: the real binary, started on a
+//! free port with an empty data folder, spoken to over real HTTP.
+//!
+//! - [`Server`] starts it, kills it, starts it again on what it left behind,
+//!   and leaves no process behind when a test ends, however it ends.
+//! - [`Client`] speaks HTTP/1.1 over kept connections, with OpenWhisk's paths
+//!   and credentials. It is a client of its own, so that no mistake of ours can
+//!   hide in a library that both sides share; [`Wire`] sends what no client would.
+//! - [`eventually`] waits for a state and, when it does not come, tells what it
+//!   saw last. Nothing here waits for a while and hopes.
+//!
+//! All of it blocks, so that tests read from top to bottom; load is threads.
+//! Whatever goes wrong panics, with words: this is no library for a product.
+
+mod archive;
+mod client;
+mod eventually;
+mod invoke;
+mod server;
+mod wire;
+
+pub use archive::{Archive, base64};
+pub use client::{Client, Request, Response};
+pub use eventually::eventually;
+pub use invoke::{binary, source};
+pub use server::{Builder, Server, Stopped, binary_path};
+pub use wire::{Answer, Wire};
+
+/// `uuid:key` of the user `guest`, as OpenWhisk's standalone server has it.
+pub const GUEST: &str =
+    "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+
+/// `uuid:key` of `whisk.system`.
+pub const SYSTEM: &str =
+    "789c46b1-71f6-4ed5-8c54-816aa4f8c502:abczO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";

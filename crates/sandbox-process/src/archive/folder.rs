@@ -1,0 +1,128 @@
+//! The folder that an archive is unpacked into, and nothing outside of it.
+
+use std::{
+    fs::{self, File, Permissions},
+    io,
+    os::{
+        fd::OwnedFd,
+        unix::fs::{OpenOptionsExt, PermissionsExt},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, symlinkat};
+
+use super::Refused;
+
+/// Longest target of a symbolic link, which is what the kernel takes.
+pub(super) const LINK_BYTES: u64 = 4095;
+
+/// A folder being filled. There is no link in it until [`Folder::make_links`],
+/// so that a checked path means what it says.
+pub(super) struct Folder {
+    root: PathBuf,
+    handle: OwnedFd,
+    links: Vec<(PathBuf, PathBuf)>,
+}
+
+/// A name from an archive as a path below the folder; `None` for the folder
+/// itself.
+pub(super) fn inside(name: &str) -> Result<Option<PathBuf>, Refused> {
+    let refused = || Refused::Path(name.chars().take(200).collect());
+    if name.contains('\0') {
+        return Err(refused());
+    }
+    let mut path = PathBuf::new();
+    for component in Path::new(name).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            Component::RootDir | Component::ParentDir | Component::Prefix(_) => return Err(refused()),
+        }
+    }
+    Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// Whether a link at `path` with this target stays inside. Steps upwards may
+/// only come first: after another link they would lead from where that one
+/// points to, which no look at the text can tell.
+pub(super) fn check_link(path: &Path, target: &str) -> Result<PathBuf, Refused> {
+    let refused = || Refused::Link(path.to_string_lossy().chars().take(200).collect());
+    if target.is_empty() || target.contains('\0') || target.len() as u64 > LINK_BYTES {
+        return Err(refused());
+    }
+    let mut depth = path.components().count() - 1;
+    let mut descended = false;
+    for component in Path::new(target).components() {
+        match component {
+            Component::Normal(_) => descended = true,
+            Component::CurDir => {}
+            Component::ParentDir if !descended && depth > 0 => depth -= 1,
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(refused()),
+        }
+    }
+    Ok(PathBuf::from(target))
+}
+
+impl Folder {
+    pub(super) fn open(root: &Path) -> io::Result<Folder> {
+        let handle = File::open(root)?.into();
+        Ok(Folder { root: root.to_owned(), handle, links: Vec::new() })
+    }
+
+    /// Makes a folder, and those above it.
+    pub(super) fn folder(&mut self, path: &Path) -> io::Result<()> {
+        let mut folder = self.root.clone();
+        for component in path.components() {
+            folder.push(component);
+            match fs::create_dir(&folder) {
+                Ok(()) => fs::set_permissions(&folder, Permissions::from_mode(0o755))?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a file, and the folders above it. A later entry of the same name
+    /// takes the earlier one's place.
+    pub(super) fn file(&mut self, path: &Path, executable: bool) -> io::Result<File> {
+        if let Some(parent) = path.parent() {
+            self.folder(parent)?;
+        }
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.root.join(path))?;
+        file.set_permissions(Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+        Ok(file)
+    }
+
+    /// Remembers a link for the end.
+    pub(super) fn link(&mut self, path: PathBuf, target: PathBuf) -> io::Result<()> {
+        if let Some(parent) = path.parent() {
+            self.folder(parent)?;
+        }
+        self.links.push((path, target));
+        Ok(())
+    }
+
+    pub(super) fn make_links(self) -> Result<(), Refused> {
+        for (path, target) in &self.links {
+            let refused = || Refused::Link(path.to_string_lossy().chars().take(200).collect());
+            let parent = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                _ => Path::new("."),
+            };
+            // A link below a link would count its steps from elsewhere.
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let rules = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let parent = openat2(&self.handle, parent, flags, Mode::empty(), rules).map_err(|_| refused())?;
+            let name = path.file_name().ok_or_else(refused)?;
+            symlinkat(target, parent, name).map_err(|_| refused())?;
+        }
+        Ok(())
+    }
+}

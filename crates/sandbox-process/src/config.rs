@@ -1,0 +1,90 @@
+//! Settings of this backend.
+
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+
+use crate::archive;
+
+/// Plain values; `server` reads and checks them.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder for the sandbox's own files: launchers, containers' code. Made
+    /// if missing, emptied by sweeps, used by one server at a time.
+    pub folder: PathBuf,
+    /// What containers can reach.
+    pub network: Network,
+    /// Cgroup below which containers are put, in every tree: `whisker`, or one
+    /// that was delegated to the user whom the server runs as.
+    pub cgroup_parent: String,
+    /// Most processes and threads in one container.
+    pub processes: u32,
+    /// Most bytes of log that are kept for one activation until they are
+    /// asked for, overhead included. At least the highest log limit.
+    pub log_cap_bytes: u64,
+    /// Limits on unpacking archives.
+    pub archive: archive::Limits,
+    /// With a server that runs as root, containers get the users from this
+    /// number on, one each, for as long as they live.
+    pub first_user: u32,
+    /// Environment of every container: `__OW_API_HOST` and the operator's own.
+    pub environment: BTreeMap<String, String>,
+    /// More host folders that containers can read at the same place, besides
+    /// `/usr`: where interpreters are kept elsewhere.
+    pub read_only: Vec<PathBuf>,
+    /// Run user code as plain processes, without any isolation. For hosts
+    /// that cannot isolate, and code that is trusted.
+    pub insecure_no_sandbox: bool,
+}
+
+impl Config {
+    /// The defaults, with this folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Config {
+        Config {
+            folder: folder.into(),
+            network: Network::default(),
+            cgroup_parent: "whisker".to_owned(),
+            processes: 1024,
+            log_cap_bytes: 11 << 20,
+            archive: archive::Limits::default(),
+            first_user: 2_000_000,
+            environment: BTreeMap::new(),
+            read_only: Vec::new(),
+            insecure_no_sandbox: false,
+        }
+    }
+}
+
+/// What containers can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// The outside, by address translation; nothing of this host, no
+    /// link-local address, no other container. Takes root.
+    Nat(Nat),
+    /// Nothing.
+    None,
+    /// All that the host reaches, its own services included.
+    Host,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network::Nat(Nat::default())
+    }
+}
+
+/// Settings of [`Network::Nat`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nat {
+    /// A private /16 for containers: its first two bytes are what counts.
+    pub range: Ipv4Addr,
+    /// Networks that containers cannot reach, such as `10.0.0.0/8`, besides
+    /// the host's own addresses and link-local ones.
+    pub denied: Vec<String>,
+    /// Network namespaces kept ready for containers to come.
+    pub spare: usize,
+}
+
+impl Default for Nat {
+    fn default() -> Nat {
+        Nat { range: Ipv4Addr::new(10, 213, 0, 0), denied: Vec::new(), spare: 4 }
+    }
+}

@@ -1,0 +1,187 @@
+//! The sandbox's own folder on the host, and the parts of a container's root
+//! that are the same for all.
+//!
+//! ```text
+//! lock                one server at a time
+//! etc/                what containers see as /etc
+//! runtimes/HASH/      the launchers of this version of the server
+//! seccomp/            the compiled filters
+//! containers/N/action the code of container N
+//! ```
+
+use std::{
+    fs::{self, File, Permissions},
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use crate::{catalog, seccomp};
+
+/// Parts of the host's /etc that containers see as they are: certificates of
+/// authorities, and Debian's links to the current one of several programs.
+pub(crate) const SHARED_ETC: [&str; 2] = ["/etc/ssl/certs", "/etc/alternatives"];
+
+/// Files of the host's /etc that are copied: what libraries look up.
+const COPIED_ETC: [&str; 7] =
+    ["ld.so.cache", "localtime", "timezone", "protocols", "services", "mime.types", "ssl/openssl.cnf"];
+
+const PASSWD: &str = "root:x:0:0:root:/:/usr/sbin/nologin\naction:x:1000:1000:action:/tmp:/bin/sh\n";
+const GROUP: &str = "root:x:0:\naction:x:1000:\n";
+const HOSTS: &str = "127.0.0.1 localhost action\n::1 localhost\n";
+const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
+
+/// The folder, locked for as long as this lives.
+pub(crate) struct Host {
+    root: PathBuf,
+    /// Where the folder is for a process that is about to become a container.
+    seen_at: PathBuf,
+    runtimes: String,
+    _lock: File,
+}
+
+impl Host {
+    /// Makes and fills the folder. `seen_at` is another path to it, if
+    /// containers' users may not walk to it by its own.
+    pub(crate) fn prepare(root: &Path, seen_at: Option<&Path>) -> io::Result<Host> {
+        make_folder(root)?;
+        let root = root.canonicalize()?;
+        let lock = lock(&root)?;
+
+        let etc = root.join("etc");
+        for folder in SHARED_ETC.iter().map(|path| root.join(&path[1..])) {
+            make_folder(&folder)?;
+        }
+        for (name, text) in [("passwd", PASSWD), ("group", GROUP), ("hosts", HOSTS), ("nsswitch.conf", NSSWITCH)] {
+            write(&etc.join(name), text.as_bytes(), 0o644)?;
+        }
+        write(&etc.join("resolv.conf"), resolver().as_bytes(), 0o644)?;
+        for name in COPIED_ETC {
+            // A host need not have each of them.
+            if let Ok(content) = fs::read(Path::new("/etc").join(name)) {
+                write(&etc.join(name), &content, 0o644)?;
+            }
+        }
+
+        let runtimes = catalog::content_hash();
+        let folder = root.join("runtimes").join(&runtimes);
+        for (path, content) in catalog::FILES {
+            write(&folder.join(path), content, 0o644)?;
+        }
+
+        let filters = seccomp::compile().map_err(io::Error::other)?;
+        write(&root.join("seccomp/clone3"), &filters.clone3, 0o644)?;
+        write(&root.join("seccomp/allowed"), &filters.allowed, 0o644)?;
+        make_folder(&root.join("containers"))?;
+        let seen_at = seen_at.unwrap_or(&root).to_owned();
+        Ok(Host { root, seen_at, runtimes, _lock: lock })
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Newly opened filters, in the order in which they are loaded.
+    pub(crate) fn filters(&self) -> io::Result<[File; 2]> {
+        let folder = self.root.join("seccomp");
+        Ok([File::open(folder.join("clone3"))?, File::open(folder.join("allowed"))?])
+    }
+
+    /// The launchers, as the host sees them.
+    pub(crate) fn runtimes(&self) -> PathBuf {
+        self.root.join("runtimes").join(&self.runtimes)
+    }
+
+    /// A container's folder, as the host sees it.
+    pub(crate) fn container(&self, number: u64) -> PathBuf {
+        self.root.join("containers").join(number.to_string())
+    }
+
+    /// A path of ours as a process about to become a container sees it.
+    pub(crate) fn as_seen(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix(&self.root) {
+            Ok(inside) => self.seen_at.join(inside),
+            Err(_) => path.to_owned(),
+        }
+    }
+
+    /// Makes a container's folder, and gives the one for code inside it.
+    pub(crate) fn make_container(&self, number: u64) -> io::Result<PathBuf> {
+        let action = self.container(number).join("action");
+        make_folder(&action)?;
+        Ok(action)
+    }
+
+    /// Removes containers' folders of a former life, and old launchers.
+    pub(crate) fn sweep(&self) -> io::Result<()> {
+        for (folder, kept) in [("containers", ""), ("runtimes", self.runtimes.as_str())] {
+            for entry in fs::read_dir(self.root.join(folder))? {
+                let entry = entry?;
+                if entry.file_name() != kept {
+                    fs::remove_dir_all(entry.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Containers' users must be able to read what the server writes, whatever its
+/// file mode creation mask.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent() {
+        make_folder(parent)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        made => made?,
+    }
+    fs::set_permissions(folder, Permissions::from_mode(0o755))
+}
+
+/// Replaces a file as a whole, so that none is ever seen half written.
+fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        make_folder(parent)?;
+    }
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(content)?;
+    file.set_permissions(Permissions::from_mode(mode))?;
+    fs::rename(fresh, path)
+}
+
+fn lock(root: &Path) -> io::Result<File> {
+    let file = File::create(root.join("lock"))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => {
+            let text = format!("another server uses the folder {}", root.display());
+            Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The host's resolver settings. A name server on a loopback address cannot
+/// be reached from another network namespace; systemd keeps the real ones in
+/// a second file.
+pub(crate) fn resolver() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let own = read("/etc/resolv.conf");
+    if own.lines().any(|line| line.starts_with("nameserver 127.")) {
+        let behind = read("/run/systemd/resolve/resolv.conf");
+        if !behind.is_empty() {
+            return behind;
+        }
+    }
+    own
+}

@@ -1,0 +1,48 @@
+//! Containers as sandboxed processes on this host: the embedded backend of
+//! the `sandbox` seam.
+//!
+//! A container is one launcher process (`runtimes/` has them) inside
+//! namespaces, cgroups, a seccomp filter and a root of its own, spoken to over
+//! four pipes. It takes no daemon, no image and no root; root adds a user for
+//! each container and the `nat` network.
+//!
+//! | who | what |
+//! | --- | --- |
+//! | [`sandbox`] | makes containers, and sweeps what a former life left |
+//! | `container`, `keeper` | one container: its runs; its end |
+//! | `pipes`, `intake`, `frame`, `order` | how it is spoken to |
+//! | `bwrap`, `seccomp`, `cgroup`, `network`, `numbers` | what confines it |
+//! | `spawn` | making the process; all `unsafe` code |
+//! | `archive` | unpacking the action's code |
+//! | `catalog`, `host` | the runtimes; the sandbox's own folder |
+//! | `unavailable` | saying what a host lacks |
+//!
+//! It refuses to isolate by half: where a part is missing, [`ProcessSandbox`]
+//! cannot be made, and says which part and how to get it. Running without is a
+//! setting of its own.
+
+pub mod archive;
+mod bwrap;
+mod catalog;
+mod cgroup;
+mod config;
+mod container;
+pub mod frame;
+mod host;
+mod intake;
+mod keeper;
+mod network;
+mod numbers;
+mod order;
+mod pipes;
+pub mod sandbox;
+mod seccomp;
+mod spawn;
+mod thread;
+mod unavailable;
+
+pub use catalog::MANIFEST;
+pub use cgroup::Lacking;
+pub use config::{Config, Nat, Network};
+pub use sandbox::ProcessSandbox;
+pub use unavailable::Unavailable;

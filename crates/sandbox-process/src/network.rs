@@ -1,0 +1,221 @@
+//! What a container can reach.
+//!
+//! | policy | how |
+//! | --- | --- |
+//! | `none` | bubblewrap makes an empty namespace |
+//! | `host` | the host's own namespace |
+//! | `nat` | a namespace with one cable to the host, made ahead of time |
+//!
+//! A `nat` namespace has no name: this process holds its only handle, and its
+//! cable (a veth pair) is part of it. So when the server ends, in whatever
+//! way, and the container with it, the kernel takes namespace, cable, address
+//! and route apart by itself. The one thing that stays is a table of packet
+//! filter rules, which mean nothing without cables, and which the next start
+//! replaces.
+//!
+//! Making one takes some ten milliseconds, so spare ones are kept, and one
+//! whose container is gone is used again: its user could change nothing in it,
+//! having no capability there.
+
+mod namespace;
+mod rules;
+
+use std::{
+    io,
+    net::Ipv4Addr,
+    os::fd::BorrowedFd,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use namespace::Namespace;
+
+use crate::{Network, Unavailable, host, numbers::Numbers, thread::Maker, unavailable::find_program};
+
+/// Used namespaces that are kept for containers to come, at most.
+const MOST_SPARE: usize = 64;
+
+/// Addresses for containers, which share one private /16.
+const ADDRESSES: u32 = 60_000;
+
+/// The networks of this sandbox's containers.
+pub(crate) enum Networks {
+    /// Nothing to prepare: `none` and `host`.
+    Plain,
+    /// Namespaces with address translation.
+    Nat(Pool),
+}
+
+/// A container's network namespace, until dropped.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    namespace: Option<Namespace>,
+    spare: Arc<Mutex<Vec<Namespace>>>,
+}
+
+/// Prepared namespaces.
+pub(crate) struct Pool {
+    spare: Arc<Mutex<Vec<Namespace>>>,
+    wanted: usize,
+    wiring: Arc<Wiring>,
+    maker: Maker,
+}
+
+/// What all namespaces of a sandbox have in common.
+#[derive(Debug)]
+struct Wiring {
+    ip: PathBuf,
+    nft: PathBuf,
+    instance: String,
+    range: Ipv4Addr,
+    numbers: Numbers,
+    mtu: u32,
+}
+
+impl Wiring {
+    /// The host's address on every cable.
+    fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(u32::from(self.range) | 1)
+    }
+
+    /// All addresses of containers.
+    fn network(&self) -> String {
+        format!("{}/16", self.range)
+    }
+
+    /// Beginning of the names of the cables' host ends.
+    fn prefix(&self) -> String {
+        format!("w{}-", self.instance)
+    }
+}
+
+impl Networks {
+    /// Prepares what the policy takes, and makes a first namespace, so that
+    /// trouble shows now.
+    pub(crate) fn prepare(network: &Network, instance: &str, root: bool) -> Result<Networks, Unavailable> {
+        let Network::Nat(nat) = network else { return Ok(Networks::Plain) };
+        if !root {
+            return Err(Unavailable::NatNeedsRoot);
+        }
+        let [a, b, _, _] = nat.range.octets();
+        let wiring = Arc::new(Wiring {
+            ip: find_program("ip").ok_or(Unavailable::NatNeeds("ip"))?,
+            nft: find_program("nft").ok_or(Unavailable::NatNeeds("nft"))?,
+            instance: instance.to_owned(),
+            range: Ipv4Addr::new(a, b, 0, 0),
+            numbers: Numbers::below(ADDRESSES),
+            mtu: namespace::uplink_mtu(),
+        });
+        let refused = |error: io::Error| Unavailable::Nat { said: error.to_string() };
+        rules::set(&wiring, &name_servers(&host::resolver()), &nat.denied).map_err(refused)?;
+        rules::forward_packets().map_err(refused)?;
+        let maker = Maker::start("networks").map_err(refused)?;
+        let pool = Pool { spare: Arc::default(), wanted: nat.spare, wiring, maker };
+        let first = Namespace::make(&pool.wiring).map_err(refused)?;
+        pool.spare().push(first);
+        Ok(Networks::Nat(pool))
+    }
+
+    /// A namespace for a container; `None` where the policy has none.
+    pub(crate) async fn take(&self) -> io::Result<Option<Lease>> {
+        match self {
+            Networks::Plain => Ok(None),
+            Networks::Nat(pool) => pool.take().await.map(Some),
+        }
+    }
+}
+
+impl Pool {
+    fn spare(&self) -> MutexGuard<'_, Vec<Namespace>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take(&self) -> io::Result<Lease> {
+        let ready = self.spare().pop();
+        self.refill();
+        let namespace = match ready {
+            Some(namespace) => namespace,
+            None => {
+                let wiring = self.wiring.clone();
+                self.maker.run(move || Namespace::make(&wiring)).await??
+            }
+        };
+        Ok(Lease { namespace: Some(namespace), spare: self.spare.clone() })
+    }
+
+    /// Lets the thread make one more, if there are too few.
+    fn refill(&self) {
+        if self.spare().len() >= self.wanted {
+            return;
+        }
+        let (wiring, spare, wanted) = (self.wiring.clone(), self.spare.clone(), self.wanted);
+        self.maker.post(move || {
+            let few = || spare.lock().unwrap_or_else(PoisonError::into_inner).len() < wanted;
+            while few() {
+                match Namespace::make(&wiring) {
+                    Ok(namespace) => spare.lock().unwrap_or_else(PoisonError::into_inner).push(namespace),
+                    Err(error) => {
+                        // The next start tries again and reports it.
+                        tracing::warn!(%error, "a spare network could not be made");
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Err(error) = rules::remove(&self.wiring) {
+            tracing::warn!(%error, "packet filter rules stay until the next start");
+        }
+    }
+}
+
+impl Lease {
+    pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.namespace.as_ref().map(Namespace::handle)
+    }
+
+    /// Never to be used again: somebody may still be in there.
+    pub(crate) fn keep(mut self) {
+        if let Some(namespace) = self.namespace.take() {
+            namespace.keep();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(namespace) = self.namespace.take() {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            if spare.len() < MOST_SPARE {
+                spare.push(namespace);
+            }
+        }
+    }
+}
+
+/// Name servers that a container may ask, wherever they are: not those on
+/// loopback addresses, which from inside are the container's own.
+fn name_servers(resolver: &str) -> Vec<Ipv4Addr> {
+    let words = resolver.lines().filter_map(|line| line.strip_prefix("nameserver"));
+    let addresses: Vec<Ipv4Addr> = words.filter_map(|word| word.trim().parse().ok()).collect();
+    let reachable: Vec<Ipv4Addr> = addresses.iter().copied().filter(|address| !address.is_loopback()).collect();
+    if reachable.is_empty() {
+        tracing::warn!("no name server but on loopback: functions will not resolve names");
+    }
+    reachable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_servers_on_loopback_cannot_be_asked() {
+        let text = "# a comment\nnameserver 127.0.0.53\nnameserver 10.1.2.3\nnameserver fd00::1\nsearch x\n";
+        assert_eq!(name_servers(text), [Ipv4Addr::new(10, 1, 2, 3)]);
+    }
+}

@@ -1,0 +1,376 @@
+//! Making containers.
+
+use std::{
+    ffi::{CString, OsString},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::ffi::OsStringExt,
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use whisker_sandbox::{Container, Error, Sandbox, Start};
+
+use crate::{
+    Config, Network, Unavailable, bwrap,
+    catalog::{Catalog, Launch, MANIFEST},
+    cgroup::{self, Group, Groups, Hierarchies},
+    container::{Action, ProcessContainer},
+    host::Host,
+    intake::Intake,
+    keeper::{self, Belongings, Body},
+    network::{Lease, Networks},
+    numbers::{Number, Numbers},
+    pipes, spawn,
+    thread::Maker,
+    unavailable::find_program,
+};
+
+/// Where a process about to become a container finds our folder, when its
+/// user may not walk there: mounted over `/tmp`, which exists everywhere and
+/// which bubblewrap replaces anyway.
+const STAGE: &std::ffi::CStr = c"/tmp";
+
+/// More containers than that at once are refused.
+const MOST_USERS: u32 = 65_536;
+
+/// Open files and sockets of one container; OpenWhisk's number.
+const OPEN_FILES: u64 = 1024;
+
+/// Sandboxed processes on this host.
+pub struct ProcessSandbox {
+    parts: Arc<Parts>,
+    maker: Maker,
+}
+
+/// What starting a container takes.
+struct Parts {
+    config: Config,
+    host: Host,
+    catalog: Catalog,
+    isolation: Option<Isolation>,
+    numbers: AtomicU64,
+}
+
+/// What isolating a container takes.
+struct Isolation {
+    bubblewrap: PathBuf,
+    groups: Groups,
+    /// Users to be had, if the server is root.
+    users: Option<Numbers>,
+    networks: Networks,
+}
+
+/// A container that was made, before the runtime hears of it.
+struct Made {
+    child: spawn::Child,
+    group: Option<Group>,
+    belongings: Belongings,
+    action: Action,
+}
+
+impl ProcessSandbox {
+    /// Looks at what the host offers, prepares the sandbox's folder and
+    /// cgroups, and tries the isolation once. Blocks for some milliseconds.
+    pub fn new(config: Config) -> Result<ProcessSandbox, Unavailable> {
+        let root = rustix::process::geteuid().is_root();
+        let seen_at = (root && !config.insecure_no_sandbox).then(|| Path::new("/tmp"));
+        let host = Host::prepare(&config.folder, seen_at)
+            .map_err(|source| Unavailable::Folder { folder: config.folder.clone(), source })?;
+        let isolation = if config.insecure_no_sandbox {
+            tracing::warn!(
+                "running WITHOUT isolation: every function can read, write and reach all that this server can"
+            );
+            None
+        } else {
+            Some(Isolation::find(&config, &host, root)?)
+        };
+        let catalog = Catalog::read(MANIFEST)
+            .map_err(io::Error::from)
+            .map_err(|source| Unavailable::Host { what: "read the manifest of runtimes", source })?;
+        let maker = Maker::start("sandbox").map_err(|source| Unavailable::Host { what: "start a thread", source })?;
+        let parts = Parts { config, host, catalog, isolation, numbers: AtomicU64::new(0) };
+        let sandbox = ProcessSandbox { parts: Arc::new(parts), maker };
+        sandbox.parts.try_isolation()?;
+        Ok(sandbox)
+    }
+
+    /// How a kind would run here: the interpreter that was found, or why it
+    /// cannot. Runs the interpreter once to see its version: blocks.
+    pub fn look_for(&self, kind: &str) -> Result<PathBuf, String> {
+        self.parts.catalog.launch(kind).map(|launch| launch.command.into_iter().next().unwrap_or_default().into())
+    }
+}
+
+impl Isolation {
+    fn find(config: &Config, host: &Host, root: bool) -> Result<Isolation, Unavailable> {
+        let bubblewrap = find_program("bwrap").ok_or(Unavailable::Bubblewrap)?;
+        let hierarchies =
+            Hierarchies::discover().map_err(|source| Unavailable::Host { what: "list the mounted cgroups", source })?;
+        let instance = instance_name(host.root());
+        let groups = Groups::prepare(&hierarchies, &config.cgroup_parent, &instance)
+            .map_err(|lacking| Unavailable::Cgroups { lacking, root })?;
+        let networks = Networks::prepare(&config.network, &instance, root)?;
+        let users = root.then(|| Numbers::below(MOST_USERS));
+        Ok(Isolation { bubblewrap, groups, users, networks })
+    }
+}
+
+/// Tells this sandbox's cgroups and network interfaces from another's: eight
+/// digits, from its folder.
+fn instance_name(folder: &Path) -> String {
+    let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
+    hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[async_trait]
+impl Sandbox for ProcessSandbox {
+    async fn start(&self, start: Start) -> Result<Arc<dyn Container>, Error> {
+        let parts = self.parts.clone();
+        let kind = start.kind.clone();
+        let launch = if parts.catalog.is_known(&kind) {
+            parts.catalog.launch(&kind)
+        } else {
+            let parts = parts.clone();
+            let looked = tokio::task::spawn_blocking(move || parts.catalog.launch(&kind)).await;
+            looked.unwrap_or_else(|_| Err("looking for its interpreter was interrupted".to_owned()))
+        };
+        let launch = launch.map_err(|reason| Error::Unavailable { kind: start.kind.clone(), reason })?;
+
+        let network = match &parts.isolation {
+            Some(isolation) => {
+                isolation.networks.take().await.map_err(Error::host("make a network for a container"))?
+            }
+            None => None,
+        };
+        let user = match parts.isolation.as_ref().and_then(|isolation| isolation.users.as_ref()) {
+            Some(users) => Some(
+                users
+                    .take()
+                    .ok_or(io::ErrorKind::QuotaExceeded.into())
+                    .map_err(Error::host("find a free user for a container"))?,
+            ),
+            None => None,
+        };
+        let (pipes, ends) =
+            pipes::make(user.as_ref().map(|user| parts.user_id(user))).map_err(Error::host("make pipes"))?;
+        let memory_mb = start.memory_mb;
+        let made = {
+            let parts = parts.clone();
+            self.maker.run(move || parts.make(&launch, memory_mb, user, network, ends)).await
+        };
+        let made = made.and_then(|made| made).map_err(Error::host("start a container"))?;
+
+        let body = Body::new(made.child, made.group, made.belongings);
+        let body = Arc::new(body.map_err(Error::host("watch a container"))?);
+        // Ends with the container, which ends when its handle is dropped.
+        tokio::spawn(keeper::keep(body.clone()));
+        let intake = Intake::new(parts.config.log_cap_bytes);
+        let archive = parts.config.archive;
+        Ok(Arc::new(ProcessContainer::new(pipes, intake, body, start.concurrent, made.action, archive)))
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        if let Some(isolation) = &self.parts.isolation {
+            for group in isolation.groups.leftovers() {
+                group.kill();
+                if !group.remove().await {
+                    tracing::warn!(container = group.name(), "processes of a former life could not be killed");
+                }
+            }
+        }
+        let parts = self.parts.clone();
+        let swept = tokio::task::spawn_blocking(move || parts.host.sweep()).await;
+        swept
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
+            .map_err(Error::host("remove folders of a former life"))
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        if let Some(isolation) = &self.isolation {
+            isolation.groups.remove();
+        }
+    }
+}
+
+impl Parts {
+    /// Makes a container. Runs on the maker's thread.
+    fn make(
+        &self,
+        launch: &Launch,
+        memory_mb: u32,
+        user: Option<Number>,
+        network: Option<Lease>,
+        ends: pipes::Ends,
+    ) -> io::Result<Made> {
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let folder = self.host.make_container(number)?;
+        let belongings = Belongings { folder: self.host.container(number), user, network };
+        let descriptors = vec![
+            (ends.orders.as_fd(), 0),
+            (ends.stdout.as_fd(), 1),
+            (ends.stderr.as_fd(), 2),
+            (ends.frames.as_fd(), 3),
+        ];
+        let Some(isolation) = &self.isolation else {
+            let child = self.spawn_plainly(launch, descriptors)?;
+            let inside = folder.to_string_lossy().into_owned();
+            return Ok(Made { child, group: None, belongings, action: Action { folder, inside } });
+        };
+        let limits = cgroup::Limits { memory_mb, processes: self.config.processes };
+        let group = isolation.groups.create(number.to_string(), limits)?;
+        let launcher = format!("/runtimes/{}", launch.launcher);
+        let command: Vec<String> = launch.command.iter().cloned().chain([launcher]).collect();
+        let view = bwrap::View {
+            etc: self.host.as_seen(&self.host.root().join("etc")),
+            runtimes: self.host.as_seen(&self.host.runtimes()),
+            action: self.host.as_seen(&folder),
+            read_only: &self.config.read_only,
+            // Memory files count as memory of the container. Half of it, so
+            // that a full disk is met before an exhausted memory.
+            tmp_bytes: u64::from(memory_mb) << 19,
+            unshare_network: self.config.network == Network::None,
+            command: &command,
+        };
+        let environment = self.environment(launch);
+        let spawned = self.spawn_isolated(isolation, &view, &environment, &descriptors, &group, &belongings);
+        match spawned {
+            Ok(child) => {
+                let action = Action { folder, inside: "/action".to_owned() };
+                Ok(Made { child, group: Some(group), belongings, action })
+            }
+            Err(error) => {
+                // Nothing runs in it, so this does not wait.
+                group.remove_empty();
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn_isolated(
+        &self,
+        isolation: &Isolation,
+        view: &bwrap::View<'_>,
+        environment: &[(String, String)],
+        descriptors: &[(BorrowedFd<'_>, i32)],
+        group: &Group,
+        belongings: &Belongings,
+    ) -> io::Result<spawn::Child> {
+        let filters = self.host.filters()?;
+        let mut descriptors = descriptors.to_vec();
+        descriptors.extend(filters.iter().map(|filter| filter.as_fd()).zip(bwrap::SECCOMP_DESCRIPTORS));
+        let doors = group.doors()?;
+        let user = belongings.user.as_ref().map(|user| self.user_id(user));
+        let plan = spawn::Plan {
+            program: CString::new(isolation.bubblewrap.as_os_str().as_encoded_bytes())?,
+            arguments: bwrap::arguments(view)?,
+            environment: environment_block(environment)?,
+            descriptors,
+            groups: doors.iter().map(|door| door.as_fd()).collect(),
+            network: belongings.network.as_ref().and_then(Lease::handle),
+            stage: match user {
+                Some(_) => Some((CString::new(self.host.root().as_os_str().as_encoded_bytes())?, STAGE)),
+                None => None,
+            },
+            user,
+            limits: vec![(libc::RLIMIT_NOFILE, OPEN_FILES), (libc::RLIMIT_CORE, 0)],
+            new_session: false,
+            // bubblewrap sees to that itself.
+            die_with_parent: false,
+        };
+        Ok(spawn::spawn(&plan)?)
+    }
+
+    /// Without isolation: a process group, a few limits, and that is all.
+    fn spawn_plainly(&self, launch: &Launch, descriptors: Vec<(BorrowedFd<'_>, i32)>) -> io::Result<spawn::Child> {
+        let launcher = self.host.runtimes().join(&launch.launcher).into_os_string();
+        let words = launch.command.iter().map(OsString::from).chain([launcher]);
+        let words: Result<Vec<CString>, _> = words.map(|word| CString::new(word.into_vec())).collect();
+        let words = words?;
+        let plan = spawn::Plan {
+            program: words.first().cloned().unwrap_or_default(),
+            arguments: words,
+            environment: environment_block(&self.environment(launch))?,
+            descriptors,
+            groups: Vec::new(),
+            network: None,
+            stage: None,
+            user: None,
+            limits: vec![(libc::RLIMIT_NOFILE, OPEN_FILES), (libc::RLIMIT_CORE, 0)],
+            new_session: true,
+            die_with_parent: true,
+        };
+        Ok(spawn::spawn(&plan)?)
+    }
+
+    /// The host user of a container.
+    fn user_id(&self, number: &Number) -> u32 {
+        self.config.first_user.saturating_add(number.value())
+    }
+
+    /// What every launcher finds in its environment. Nothing of ours.
+    fn environment(&self, launch: &Launch) -> Vec<(String, String)> {
+        let basic = [
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("HOME", "/tmp"),
+            ("LANG", "C.UTF-8"),
+        ];
+        let basic = basic.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let more = launch.environment.iter().chain(&self.config.environment);
+        basic.chain(more.map(|(name, value)| (name.clone(), value.clone()))).collect()
+    }
+
+    /// Runs `true` in a sandbox, so that a host which forbids it is noticed
+    /// when the server starts and not when a function is called.
+    fn try_isolation(&self) -> Result<(), Unavailable> {
+        let Some(isolation) = &self.isolation else { return Ok(()) };
+        let fail = |what| move |source| Unavailable::Host { what, source };
+        let (_orders, orders) = rustix::pipe::pipe().map_err(io::Error::from).map_err(fail("make a pipe"))?;
+        let (complaint, stderr) = rustix::pipe::pipe().map_err(io::Error::from).map_err(fail("make a pipe"))?;
+        let user = isolation.users.as_ref().and_then(Numbers::take);
+        let folder = self.host.make_container(u64::MAX).map_err(fail("make a folder"))?;
+        let belongings = Belongings { folder: self.host.container(u64::MAX), user, network: None };
+        let limits = cgroup::Limits { memory_mb: 64, processes: self.config.processes };
+        let refused =
+            |source| Unavailable::Cgroups { lacking: cgroup::Lacking::Limits(source), root: isolation.users.is_some() };
+        let group = isolation.groups.create("trial".to_owned(), limits).map_err(refused)?;
+        let command = ["/usr/bin/true".to_owned()];
+        let view = bwrap::View {
+            etc: self.host.as_seen(&self.host.root().join("etc")),
+            runtimes: self.host.as_seen(&self.host.runtimes()),
+            action: self.host.as_seen(&folder),
+            read_only: &self.config.read_only,
+            tmp_bytes: 1 << 20,
+            unshare_network: self.config.network == Network::None,
+            command: &command,
+        };
+        let descriptors = vec![(orders.as_fd(), 0), (orders.as_fd(), 1), (stderr.as_fd(), 2)];
+        let spawned = self.spawn_isolated(isolation, &view, &[], &descriptors, &group, &belongings);
+        drop((orders, stderr));
+        let said = match spawned {
+            Ok(child) => {
+                let said = io::read_to_string(io::BufReader::new(std::fs::File::from(complaint)));
+                spawn::wait(&child.handle);
+                said.unwrap_or_default().trim().to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        // Removed by the next sweep if the processes are not quite gone.
+        group.remove_empty();
+        let _ = std::fs::remove_dir_all(&belongings.folder);
+        if said.is_empty() { Ok(()) } else { Err(Unavailable::Trial { said }) }
+    }
+}
+
+fn environment_block(environment: &[(String, String)]) -> Result<Vec<CString>, std::ffi::NulError> {
+    environment.iter().map(|(name, value)| CString::new(format!("{name}={value}"))).collect()
+}

@@ -1,0 +1,320 @@
+//! Making a process inside the namespaces, groups and limits that its
+//! container has, and the few other calls for which no safe wrapper exists.
+//!
+//! All `unsafe` code of the project is in this file.
+//!
+//! Why not `std::process::Command`: a child must enter a network namespace,
+//! join cgroups and change its user *in that order* between fork and exec, with
+//! descriptors at fixed numbers that must not meet those that `Command` keeps
+//! for itself. And `fork` copies the page tables of the whole server and makes
+//! every later write of it fault, which its warm calls would feel. So this is
+//! what `posix_spawn` does inside: `clone(CLONE_VM | CLONE_VFORK)` on a stack
+//! of its own, with the calling thread (only that one) suspended until the
+//! child has become another program. As a gift, the child can say what failed
+//! by writing it to memory that it shares.
+
+#![allow(unsafe_code, reason = "the one place for it; every block says why it is sound")]
+
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+};
+
+use libc::{c_char, c_int, c_void};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Everything about a child, decided beforehand: between clone and exec
+/// nothing may allocate, lock or panic.
+pub(crate) struct Plan<'a> {
+    /// Absolute path of the program.
+    pub program: CString,
+    /// Its arguments, the program's own name first.
+    pub arguments: Vec<CString>,
+    /// Its environment, as `NAME=value`.
+    pub environment: Vec<CString>,
+    /// Which of our descriptors the child gets, and at which number. All
+    /// others are closed.
+    pub descriptors: Vec<(BorrowedFd<'a>, RawFd)>,
+    /// Open `cgroup.procs` files of the groups to join.
+    pub groups: Vec<BorrowedFd<'a>>,
+    /// The network namespace to enter.
+    pub network: Option<BorrowedFd<'a>>,
+    /// A folder that the child sees at this place in a mount namespace of its
+    /// own, so that a user who may not walk to the folder can still use it.
+    pub stage: Option<(CString, &'static CStr)>,
+    /// The user and group to become, without supplementary groups.
+    pub user: Option<u32>,
+    /// Limits to set, soft and hard alike, where they are below what there is.
+    pub limits: Vec<(u32, u64)>,
+    /// Start in a session, and so a process group, of its own.
+    pub new_session: bool,
+    /// Be killed when the thread that spawns it ends.
+    pub die_with_parent: bool,
+}
+
+/// A child that was spawned.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// Its process id, also that of its group with [`Plan::new_session`].
+    pub pid: i32,
+    /// Readable once it has ended.
+    pub handle: OwnedFd,
+}
+
+/// Steps that can fail in a child, in their order.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    None,
+    Network,
+    Group,
+    MountNamespace,
+    Stage,
+    User,
+    Limit,
+    Descriptor,
+    Session,
+    Exec,
+}
+
+impl Step {
+    fn verb(self) -> &'static str {
+        match self {
+            Step::None => "start a process",
+            Step::Network => "enter the network namespace",
+            Step::Group => "join the cgroup",
+            Step::MountNamespace => "make a mount namespace",
+            Step::Stage => "mount the container's folders",
+            Step::User => "change to the container's user",
+            Step::Limit => "set resource limits",
+            Step::Descriptor => "hand over file descriptors",
+            Step::Session => "start a session",
+            Step::Exec => "execute the program",
+        }
+    }
+}
+
+/// A spawn that failed: which step, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}")]
+pub(crate) struct Failed {
+    pub what: &'static str,
+    #[source]
+    pub source: io::Error,
+}
+
+impl From<Failed> for io::Error {
+    fn from(failed: Failed) -> io::Error {
+        io::Error::new(failed.source.kind(), format!("cannot {}: {}", failed.what, failed.source))
+    }
+}
+
+/// What the child reads, and where it leaves word of a failure.
+struct Context<'a> {
+    program: *const c_char,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+    plan: &'a Plan<'a>,
+    /// Room for the descriptors' temporary numbers.
+    moved: *mut RawFd,
+    /// First number above all target descriptors.
+    first_free: RawFd,
+    failed: Step,
+    errno: c_int,
+}
+
+const STACK_BYTES: usize = 64 * 1024;
+
+/// Starts a child, and returns once it executes its program. Blocks the
+/// calling thread for a fraction of a millisecond.
+pub(crate) fn spawn(plan: &Plan<'_>) -> Result<Child, Failed> {
+    let arguments = pointers(&plan.arguments);
+    let environment = pointers(&plan.environment);
+    let mut moved = vec![-1; plan.descriptors.len()];
+    let first_free = plan.descriptors.iter().map(|(_, target)| target + 1).max().unwrap_or(3);
+    let mut context = Context {
+        program: plan.program.as_ptr(),
+        arguments: arguments.as_ptr(),
+        environment: environment.as_ptr(),
+        plan,
+        moved: moved.as_mut_ptr(),
+        first_free: first_free.max(3),
+        failed: Step::None,
+        errno: 0,
+    };
+    // u128 for the alignment that a stack needs.
+    let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
+    let mut handle: c_int = -1;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+
+    // SAFETY: `child` runs on `stack`, of which it needs little, and touches
+    // only `context`; CLONE_VFORK keeps this thread, and so both of them,
+    // in place until the child executes or exits. Signals are blocked around
+    // it, so that no handler of ours runs in the child.
+    let (pid, error) = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut before: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+        let top = stack.as_mut_ptr().add(stack.len());
+        let pid = libc::clone(child, top.cast::<c_void>(), flags, (&raw mut context).cast::<c_void>(), &raw mut handle);
+        let error = io::Error::last_os_error();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
+        (pid, error)
+    };
+    if pid < 0 {
+        return Err(Failed { what: Step::None.verb(), source: error });
+    }
+    // SAFETY: clone succeeded with CLONE_PIDFD, so this is a new descriptor
+    // that nobody else knows.
+    let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+    if matches!(context.failed, Step::None) {
+        return Ok(Child { pid, handle });
+    }
+    reap(&handle);
+    let source = io::Error::from_raw_os_error(context.errno);
+    Err(Failed { what: context.failed.verb(), source })
+}
+
+/// Collects an ended child's status; does nothing if it runs or was collected.
+pub(crate) fn reap(handle: &OwnedFd) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::os::fd::AsFd;
+    // Only ECHILD is possible, which means that there is nothing to do.
+    let _ = waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+}
+
+/// Registers a descriptor with the current runtime.
+pub(crate) fn watch(descriptor: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` is the same open descriptor until it is dropped,
+    // which the registration does itself, after it has taken itself back.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, interest) }?)
+}
+
+/// Waits until a child has ended, and collects its status.
+pub(crate) fn wait(handle: &OwnedFd) {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    use std::os::fd::AsFd;
+    let _ = waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED);
+}
+
+/// Moves the calling thread, which should end soon, into a new network
+/// namespace, and returns a handle of that.
+pub(crate) fn new_network_namespace() -> io::Result<OwnedFd> {
+    // SAFETY: no pointers are involved, and a network namespace is a matter
+    // of this thread alone.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(std::fs::File::open("/proc/thread-self/ns/net")?.into())
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+/// The child's life between clone and exec.
+extern "C" fn child(context: *mut c_void) -> c_int {
+    // SAFETY: `spawn` passes a `Context` and waits, so nothing else uses it.
+    let context = unsafe { &mut *context.cast::<Context<'_>>() };
+    // SAFETY: this is the child of `spawn`.
+    if let Err((step, errno)) = unsafe { become_program(context) } {
+        context.failed = step;
+        context.errno = errno;
+    }
+    // SAFETY: ends this process alone, without running anything of the parent's.
+    unsafe { libc::_exit(127) }
+}
+
+/// Runs the steps; returns only when one failed.
+///
+/// # Safety
+///
+/// Only for the child of [`spawn`]. It shares memory with its parent: system
+/// calls alone are allowed here, and those on credentials must be raw, since
+/// the C library's would also order the parent's threads to follow.
+unsafe fn become_program(context: &Context<'_>) -> Result<(), (Step, c_int)> {
+    let plan = context.plan;
+    // SAFETY: every pointer below comes from `Context` and `Plan`, which live
+    // on in the suspended parent, or is a literal.
+    unsafe {
+        // Dispositions are this process's own copy. A handler of the server
+        // must not run here, and an ignored SIGPIPE would outlive exec.
+        let mut default: libc::sigaction = std::mem::zeroed();
+        default.sa_sigaction = libc::SIG_DFL;
+        for signal in 1..=31 {
+            libc::sigaction(signal, &raw const default, ptr::null_mut());
+        }
+
+        if let Some(network) = plan.network {
+            check(Step::Network, libc::setns(network.as_raw_fd(), libc::CLONE_NEWNET))?;
+        }
+        for group in &plan.groups {
+            let written = libc::write(group.as_raw_fd(), c"0".as_ptr().cast(), 1);
+            check(Step::Group, c_int::try_from(written).unwrap_or(-1))?;
+        }
+        if let Some((folder, place)) = &plan.stage {
+            check(Step::MountNamespace, libc::unshare(libc::CLONE_NEWNS))?;
+            let (none, slave) = (ptr::null(), libc::MS_REC | libc::MS_SLAVE);
+            check(Step::Stage, libc::mount(none, c"/".as_ptr(), none, slave, ptr::null()))?;
+            let bind = libc::MS_BIND;
+            check(Step::Stage, libc::mount(folder.as_ptr(), place.as_ptr(), none, bind, ptr::null()))?;
+        }
+        for (resource, value) in &plan.limits {
+            let limit = libc::rlimit64 { rlim_cur: *value, rlim_max: *value };
+            let mut now: libc::rlimit64 = std::mem::zeroed();
+            let get = libc::syscall(libc::SYS_prlimit64, 0, *resource, ptr::null::<u8>(), &raw mut now);
+            check(Step::Limit, c_int::try_from(get).unwrap_or(-1))?;
+            if now.rlim_max > *value {
+                let set = libc::syscall(libc::SYS_prlimit64, 0, *resource, &raw const limit, ptr::null::<u8>());
+                check(Step::Limit, c_int::try_from(set).unwrap_or(-1))?;
+            }
+        }
+        if let Some(user) = plan.user {
+            let none = ptr::null::<libc::gid_t>();
+            check(Step::User, raw(libc::syscall(libc::SYS_setgroups, 0, none)))?;
+            check(Step::User, raw(libc::syscall(libc::SYS_setresgid, user, user, user)))?;
+            check(Step::User, raw(libc::syscall(libc::SYS_setresuid, user, user, user)))?;
+        }
+
+        // First out of the way of all targets, then to their places.
+        for (index, (source, _)) in plan.descriptors.iter().enumerate() {
+            let copy = libc::fcntl(source.as_raw_fd(), libc::F_DUPFD_CLOEXEC, context.first_free);
+            check(Step::Descriptor, copy)?;
+            *context.moved.add(index) = copy;
+        }
+        for (index, (_, target)) in plan.descriptors.iter().enumerate() {
+            check(Step::Descriptor, libc::dup2(*context.moved.add(index), *target))?;
+        }
+        let rest = u32::try_from(context.first_free).unwrap_or(3);
+        let close = libc::syscall(libc::SYS_close_range, rest, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
+        check(Step::Descriptor, raw(close))?;
+
+        if plan.new_session {
+            check(Step::Session, libc::setsid())?;
+        }
+        if plan.die_with_parent {
+            check(Step::Session, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        }
+        libc::umask(0o022);
+        check(Step::Session, libc::chdir(c"/".as_ptr()))?;
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut());
+        check(Step::Exec, libc::execve(context.program, context.arguments, context.environment))
+    }
+}
+
+fn raw(result: i64) -> c_int {
+    if result < 0 { -1 } else { 0 }
+}
+
+fn check(step: Step, result: c_int) -> Result<(), (Step, c_int)> {
+    if result >= 0 {
+        return Ok(());
+    }
+    // SAFETY: the pointer is always valid. The child shares it with its
+    // parent, whose thread is suspended.
+    Err((step, unsafe { *libc::__errno_location() }))
+}

@@ -1,0 +1,115 @@
+//! Arguments: what goes to the run, and what to the container's environment.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use serde::{
+    Deserialize,
+    de::{Deserializer, MapAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
+
+/// Arguments, split.
+pub(crate) struct Split {
+    /// For the environment, as texts.
+    pub env: BTreeMap<String, String>,
+    /// For the run. Numbers and spacing are as they came.
+    pub value: Arc<RawValue>,
+}
+
+/// Takes the members named in `init_args` out of `content`. Arrays, and
+/// content of which nothing is to be taken, are passed on unread.
+pub(crate) fn split(content: &Arc<RawValue>, init_args: &[String]) -> Split {
+    let whole = || Split { env: BTreeMap::new(), value: content.clone() };
+    if init_args.is_empty() {
+        return whole();
+    }
+    let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(content.get()) else { return whole() };
+    let mut env = BTreeMap::new();
+    let mut rest = String::with_capacity(content.get().len());
+    rest.push('{');
+    for (key, value) in members {
+        if init_args.contains(&key) {
+            env.insert(key, text(value));
+            continue;
+        }
+        if rest.len() > 1 {
+            rest.push(',');
+        }
+        rest.push_str(&Value::String(key).to_string());
+        rest.push(':');
+        rest.push_str(value.get());
+    }
+    rest.push('}');
+    match RawValue::from_string(rest) {
+        Ok(value) => Split { env, value: value.into() },
+        Err(_) => whole(),
+    }
+}
+
+/// A value as OpenWhisk puts it into the environment.
+fn text(value: &RawValue) -> String {
+    let raw = value.get();
+    match raw.as_bytes().first() {
+        Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
+        Some(b'n') => String::new(),
+        // Compact, unless it holds numbers that only its text can hold.
+        Some(b'{' | b'[') => serde_json::from_str::<Value>(raw).map_or_else(|_| raw.into(), |value| value.to_string()),
+        _ => raw.into(),
+    }
+}
+
+/// The members of an object in their order, values unread.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = vec![];
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(content: &str, init_args: &[&str], env: &[(&str, &str)], value: &str) {
+        let content: Arc<RawValue> = RawValue::from_string(content.into()).expect("JSON").into();
+        let init_args: Vec<String> = init_args.iter().map(|name| (*name).to_owned()).collect();
+        let split = split(&content, &init_args);
+        let env: BTreeMap<_, _> = env.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+        assert_eq!((split.env, split.value.get()), (env, value));
+    }
+
+    #[test]
+    fn init_arguments_go_to_the_environment_as_texts() {
+        check(
+            r#"{"s":"a\"b","n":null,"t":true,"f":1.50,"o":{"x": [1]},"rest":1e400}"#,
+            &["s", "n", "t", "f", "o", "absent"],
+            &[("s", "a\"b"), ("n", ""), ("t", "true"), ("f", "1.50"), ("o", r#"{"x":[1]}"#)],
+            r#"{"rest":1e400}"#,
+        );
+    }
+
+    #[test]
+    fn what_is_not_split_is_passed_on_as_it_is() {
+        check(r#"{"a": 1e400}"#, &[], &[], r#"{"a": 1e400}"#);
+        check("[1, 2]", &["a"], &[], "[1, 2]");
+        check("{}", &["a"], &[], "{}");
+    }
+}

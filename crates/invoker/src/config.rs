@@ -1,0 +1,92 @@
+//! Settings, as plain values with their units.
+
+use std::time::Duration;
+
+use whisker_bus::InvokerId;
+use whisker_entity::MB;
+use whisker_pool::Stem;
+
+/// Settings of one invoker. Whoever fills it checks the ranges.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What it is called on the bus.
+    pub id: InvokerId,
+    /// Memory for all containers together, in MB.
+    pub user_memory_mb: u64,
+    /// How many messages it takes from the bus before their records are
+    /// written: those that run and those that wait for a container.
+    pub max_in_flight: u32,
+    /// How many containers it starts at once.
+    pub max_starts: usize,
+    /// How long the start of a container may take.
+    pub start_timeout: Duration,
+    /// How many containers may fail to start for a run before it is given up.
+    pub max_failures: u32,
+    /// How long a container is idle before it is paused; `None`: never.
+    pub pause_grace: Option<Duration>,
+    /// How long a container is idle before it is removed.
+    pub keep_warm: Duration,
+    /// How long a run without memory lets warm ones of others go first.
+    pub patience: Duration,
+    /// Blank containers to keep at hand.
+    pub prewarm: Vec<Stem>,
+    /// How often timers (pause, keep warm, retries of starts) are looked at.
+    pub tick: Duration,
+    /// Longest result in bytes that is kept in full.
+    pub result_limit_bytes: u64,
+    /// How many bytes of a longer one are kept.
+    pub truncation_bytes: u64,
+    /// Actions (without their code) that are remembered, about.
+    pub cached_actions: usize,
+    /// Bytes of code that are remembered, about.
+    pub cached_code_bytes: usize,
+    /// Records that are written to the store at once, at most.
+    pub batch_records: usize,
+    /// Bytes of records that are written to the store at once, about.
+    pub batch_bytes: usize,
+    /// How long a record waits for others to be written with it.
+    pub batch_wait: Duration,
+    /// Longest pause between two tries while the store is away.
+    pub store_retry: Duration,
+    /// Bytes of unwritten records that are also kept in memory; those beyond
+    /// are read back from the spool.
+    pub spool_memory_bytes: u64,
+    /// Bytes of unwritten records beyond which no messages are taken. Less
+    /// than the spool's journal may hold, which has to take in what runs.
+    pub spool_limit_bytes: u64,
+    /// How long runs under way may take to end at shutdown.
+    pub stop_grace: Duration,
+    /// How long killed containers may take to be gone at shutdown.
+    pub kill_grace: Duration,
+}
+
+impl Default for Config {
+    /// OpenWhisk's limits, and the times of a server on one machine.
+    fn default() -> Self {
+        Self {
+            id: InvokerId(0),
+            user_memory_mb: 2048,
+            max_in_flight: 4096,
+            max_starts: 4,
+            start_timeout: Duration::from_secs(60),
+            max_failures: 3,
+            pause_grace: Some(Duration::from_secs(10)),
+            keep_warm: Duration::from_secs(300),
+            patience: Duration::from_secs(1),
+            prewarm: vec![],
+            tick: Duration::from_millis(250),
+            result_limit_bytes: MB,
+            truncation_bytes: MB,
+            cached_actions: 10_000,
+            cached_code_bytes: 32 << 20,
+            batch_records: 512,
+            batch_bytes: 4 << 20,
+            batch_wait: Duration::from_millis(10),
+            store_retry: Duration::from_secs(2),
+            spool_memory_bytes: 32 << 20,
+            spool_limit_bytes: 512 << 20,
+            stop_grace: Duration::from_secs(30),
+            kill_grace: Duration::from_secs(5),
+        }
+    }
+}

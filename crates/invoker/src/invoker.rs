@@ -1,0 +1,226 @@
+//! The loop: messages in, shutdown out.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    task::JoinHandle,
+    time::{self, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+use whisker_bus::{ActivationMessage, Delivery, InvokerBus, Redelivered};
+use whisker_entity::Millis;
+use whisker_pool::Event;
+use whisker_sandbox::Sandbox;
+use whisker_store::{Activations, Entities};
+
+use crate::{
+    Config, Error, Spool,
+    engine::Engine,
+    outcome::Outcome,
+    record::{self, Times},
+    resolve::Resolved,
+    run::Job,
+    words,
+};
+
+/// The wall clock. Read where records are dated, and nowhere else.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// What an invoker works with.
+pub struct Parts {
+    /// Where messages come from.
+    pub bus: Arc<dyn InvokerBus>,
+    /// Where actions and their code are.
+    pub entities: Arc<dyn Entities>,
+    /// Where records go.
+    pub activations: Arc<dyn Activations>,
+    /// Where code runs.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// Where records wait for the store.
+    pub spool: Spool,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+/// An invoker, not yet running.
+pub struct Invoker {
+    engine: Arc<Engine>,
+}
+
+impl Invoker {
+    /// Puts it together. Starts nothing.
+    pub fn new(config: Config, parts: Parts) -> Self {
+        Self { engine: Arc::new(Engine::new(config, parts)) }
+    }
+
+    /// Clears away what a former life left, then takes messages until `cancel`
+    /// (or until the bus is closed). Then lets what runs end, within
+    /// [`Config::stop_grace`], kills the rest, removes every container, and
+    /// writes the records that the store takes.
+    pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
+        let engine = self.engine;
+        engine.sandbox.sweep().await.map_err(Error::Sweep)?;
+        let end_ticks = CancellationToken::new();
+        let end_writer = CancellationToken::new();
+        let mut receiver = spawn(receive(engine.clone()));
+        let mut ticker = spawn(tick(engine.clone(), end_ticks.clone()));
+        let writer_engine = engine.clone();
+        let writer_cancel = end_writer.clone();
+        let mut writer = spawn(async move { writer_engine.write_out(writer_cancel).await });
+
+        let outcome = tokio::select! {
+            () = cancel.cancelled() => Ok(()),
+            ended = &mut receiver => ended.map_err(|_| Error::Task("receiving messages")),
+            _ = &mut ticker => Err(Error::Task("timers")),
+            _ = &mut writer => Err(Error::Task("writing records")),
+        };
+        engine.stop.cancel();
+        if !receiver.is_finished() {
+            let _ = receiver.await;
+        }
+        shut_down(&engine).await;
+        end_ticks.cancel();
+        end_writer.cancel();
+        for task in [ticker, writer] {
+            if !task.is_finished() {
+                let _ = task.await;
+            }
+        }
+        outcome
+    }
+}
+
+fn spawn(future: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(future)
+}
+
+/// Takes messages, as long as there is room for what becomes of them.
+async fn receive(engine: Arc<Engine>) {
+    let mut stopped = std::pin::pin!(engine.stop.cancelled());
+    loop {
+        let delivery = async {
+            engine.spool.has_room(engine.config.spool_limit_bytes).await;
+            let permit = engine.in_flight.clone().acquire_owned().await.ok()?;
+            Some((engine.bus.receive().await?, permit))
+        };
+        tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            delivery = delivery => match delivery {
+                Some((delivery, permit)) => engine.take(delivery, permit),
+                None => return,
+            },
+        }
+    }
+}
+
+/// Lets the pool see to what is due. One timer for all containers: a pause
+/// that comes a quarter of a second late harms no one, and runs neither set
+/// nor cancel timers.
+async fn tick(engine: Arc<Engine>, end: CancellationToken) {
+    let mut interval = time::interval(engine.config.tick);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        engine.tell(Event::Tick);
+        engine.show_counts();
+    }
+}
+
+async fn shut_down(engine: &Arc<Engine>) {
+    let Config { stop_grace, kill_grace, max_in_flight, .. } = engine.config;
+    engine.tell(Event::Close);
+    // Every message that was taken holds a permit until its record is spooled.
+    let over = |grace: Duration| time::timeout(grace, engine.in_flight.acquire_many(max_in_flight));
+    if over(stop_grace).await.is_err() {
+        let runs = max_in_flight as usize - engine.in_flight.available_permits();
+        tracing::warn!(runs, grace_ms = stop_grace.as_millis() as u64, "Runs did not end in time and are killed");
+        engine.kill();
+        engine.destroy_all();
+        if over(kill_grace).await.is_err() {
+            tracing::error!("Killed runs did not end; they will be recorded as interrupted by the next life");
+        }
+    }
+    engine.tasks.close();
+    if time::timeout(kill_grace, engine.tasks.wait()).await.is_err() {
+        tracing::error!("Containers are left behind; the next life clears them away");
+    }
+}
+
+impl Engine {
+    /// Takes one message.
+    fn take(self: &Arc<Self>, delivery: Delivery, permit: OwnedSemaphorePermit) {
+        let Delivery { message, redelivered } = delivery;
+        if !self.take_up(message.activation) {
+            tracing::warn!(activation.id = %message.activation, "A message was delivered twice and is run once");
+            return;
+        }
+        let engine = self.clone();
+        match redelivered {
+            Redelivered::AfterStart => drop(self.tasks.spawn(async move { engine.recover(message, permit).await })),
+            Redelivered::No => match self.resolver.known(&message) {
+                Some(resolved) => self.enter(message, resolved, permit),
+                None => drop(self.tasks.spawn(async move { engine.resolve(message, permit).await })),
+            },
+        }
+    }
+
+    fn enter(self: &Arc<Self>, message: Arc<ActivationMessage>, resolved: Resolved, permit: OwnedSemaphorePermit) {
+        let job = Box::new(Job { message, action: resolved.action.clone(), permit });
+        let want = job.want(resolved);
+        self.tell(Event::Arrived { run: job, want });
+    }
+
+    async fn resolve(self: Arc<Self>, message: Arc<ActivationMessage>, permit: OwnedSemaphorePermit) {
+        match self.resolver.read(&message).await {
+            Ok(resolved) => self.enter(message, resolved, permit),
+            Err(Outcome { response, .. }) => {
+                self.conclude(&message, record::of_unknown(&message, self.wall(), response)).await;
+                drop(permit);
+            }
+        }
+    }
+
+    /// A former life had begun to run this one, and nobody knows how far it
+    /// came: unless its record is there, it is recorded as interrupted.
+    async fn recover(self: Arc<Self>, message: Arc<ActivationMessage>, permit: OwnedSemaphorePermit) {
+        let id = message.activation;
+        let mut pause = self.config.store_retry / 64;
+        let known = loop {
+            match self.activations.known(&[id]).await {
+                Ok(known) => break !known.is_empty(),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(activation.id = %id, error, "The store cannot say whether it has a record");
+                }
+            }
+            tokio::select! {
+                () = time::sleep(pause) => pause = (pause * 2).min(self.config.store_retry),
+                // The bus still has it.
+                () = self.stop.cancelled() => return self.let_go(&[id]),
+            }
+        };
+        if known {
+            self.spool.skip(id);
+            return;
+        }
+        tracing::warn!(
+            activation.id = %id,
+            transaction.id = %message.transaction,
+            action.name = %message.action,
+            "A run of a former life is recorded as interrupted"
+        );
+        self.meters.interrupted.increment(1);
+        let response = Outcome::whisk_error(words::INTERRUPTED).response;
+        let activation = match self.resolver.read(&message).await {
+            Ok(resolved) => record::of_run(&message, &resolved.action, Times::none(self.wall()), false, response),
+            Err(_) => record::of_unknown(&message, self.wall(), response),
+        };
+        self.conclude(&message, activation).await;
+        drop(permit);
+    }
+}

@@ -1,0 +1,191 @@
+//! Containers: the pool is told what happened, and its orders are carried out.
+//!
+//! The pool is asked under a short lock by whoever has news, so that a warm
+//! run is decided where its message was received and needs no other task to
+//! be woken. Orders that take time become tasks.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{self, Instant};
+use whisker_pool::{Event, Order, Pool, Reason, Refusal, Shape, SlotId, Ticket};
+use whisker_sandbox::{Container, Error, Start};
+
+use crate::{
+    engine::{Engine, guarded},
+    run::Job,
+};
+
+/// How long a destruction may take before someone should look.
+const SLOW_REMOVAL: Duration = Duration::from_secs(30);
+
+/// The pool and the containers it speaks of.
+pub(crate) struct State {
+    pool: Pool<Box<Job>>,
+    containers: HashMap<SlotId, Arc<dyn Container>>,
+}
+
+impl State {
+    pub fn new(pool: Pool<Box<Job>>) -> Self {
+        Self { pool, containers: HashMap::new() }
+    }
+}
+
+/// One run for one container.
+pub(crate) struct Assignment {
+    pub slot: SlotId,
+    pub container: Arc<dyn Container>,
+    pub ticket: Ticket<Box<Job>>,
+    pub reason: Reason,
+}
+
+/// An order with the container that it is about.
+enum Task {
+    Start(SlotId, Shape),
+    Run(Assignment),
+    Pause(SlotId, Arc<dyn Container>),
+    Remove(SlotId, Option<Arc<dyn Container>>),
+    Refuse(Ticket<Box<Job>>, Refusal),
+}
+
+impl Engine {
+    /// Tells the pool what happened and sees to what it orders.
+    pub fn tell(self: &Arc<Self>, event: Event<Box<Job>>) {
+        for task in self.ask(None, event) {
+            self.carry_out(task);
+        }
+    }
+
+    /// The same, for the task that just ended a run in `slot`: a further run
+    /// in it is returned, to be done without another task.
+    #[must_use]
+    pub fn tell_and_go_on(self: &Arc<Self>, slot: SlotId, event: Event<Box<Job>>) -> Option<Assignment> {
+        let mut mine = None;
+        for task in self.ask(None, event) {
+            match task {
+                Task::Run(assignment) if assignment.slot == slot && mine.is_none() => mine = Some(assignment),
+                task => self.carry_out(task),
+            }
+        }
+        mine
+    }
+
+    /// Shows how full it is.
+    pub fn show_counts(&self) {
+        let counts = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).pool.counts();
+        self.meters.show(counts);
+        self.meters.spool_records.set(self.spool.len() as f64);
+        self.meters.spool_bytes.set(self.spool.bytes() as f64);
+    }
+
+    /// Destroys every container, whatever runs in it. Their runs end by that,
+    /// and the pool hears of it from these.
+    pub fn destroy_all(self: &Arc<Self>) {
+        let state = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        for container in state.containers.values() {
+            let container = container.clone();
+            self.tasks.spawn(async move { container.destroy().await });
+        }
+    }
+
+    fn ask(&self, started: Option<(SlotId, Arc<dyn Container>)>, event: Event<Box<Job>>) -> Vec<Task> {
+        // Nothing in here panics half-way through a change.
+        let mut state = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { pool, containers } = &mut *state;
+        containers.extend(started);
+        let orders = pool.on(self.now(), event);
+        let with_container = |order| {
+            Some(match order {
+                Order::Start { slot, shape } => Task::Start(slot, shape),
+                Order::Run { slot, ticket, reason } => {
+                    let container = containers.get(&slot)?.clone();
+                    Task::Run(Assignment { slot, container, ticket, reason })
+                }
+                Order::Pause(slot) => Task::Pause(slot, containers.get(&slot)?.clone()),
+                Order::Remove(slot) => Task::Remove(slot, containers.remove(&slot)),
+                Order::Refuse { ticket, refusal } => Task::Refuse(ticket, refusal),
+            })
+        };
+        orders.into_iter().filter_map(with_container).collect()
+    }
+
+    fn carry_out(self: &Arc<Self>, task: Task) {
+        let engine = self.clone();
+        match task {
+            Task::Start(slot, shape) => drop(self.tasks.spawn(async move { engine.start(slot, shape).await })),
+            Task::Run(assignment) => drop(self.tasks.spawn(engine.run(assignment))),
+            Task::Pause(slot, container) => drop(self.tasks.spawn(async move { engine.pause(slot, container).await })),
+            Task::Remove(slot, container) => {
+                drop(self.tasks.spawn(async move { engine.remove(slot, container).await }));
+            }
+            Task::Refuse(ticket, refusal) => {
+                drop(self.tasks.spawn(async move { engine.refuse(ticket, refusal).await }))
+            }
+        }
+    }
+
+    async fn start(self: Arc<Self>, slot: SlotId, shape: Shape) {
+        let began = Instant::now();
+        let start = Start { kind: shape.kind.to_string(), memory_mb: shape.memory_mb, concurrent: shape.concurrent };
+        let started = time::timeout(self.config.start_timeout, guarded(self.sandbox.start(start))).await;
+        let hopeless = match started {
+            Ok(Some(Ok(container))) => {
+                self.meters.start.record(began.elapsed().as_secs_f64());
+                self.tasks.spawn(self.clone().watch(slot, container.clone()));
+                for task in self.ask(Some((slot, container)), Event::Started(slot)) {
+                    self.carry_out(task);
+                }
+                return;
+            }
+            Ok(Some(Err(error))) => {
+                let hopeless = matches!(error, Error::Unavailable { .. });
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(kind = %shape.kind, memory_mb = shape.memory_mb, error, "A container could not be started");
+                hopeless
+            }
+            Ok(None) => false,
+            Err(_) => {
+                let after_ms = self.config.start_timeout.as_millis() as u64;
+                tracing::error!(kind = %shape.kind, after_ms, "A container did not start in time");
+                false
+            }
+        };
+        self.meters.failed_starts.increment(1);
+        self.tell(Event::NotStarted { slot, hopeless });
+    }
+
+    /// Waits for a container's end. One small task for each container, which
+    /// sleeps all its life.
+    async fn watch(self: Arc<Self>, slot: SlotId, container: Arc<dyn Container>) {
+        container.died().await;
+        self.tell(Event::Died(slot));
+    }
+
+    async fn pause(self: Arc<Self>, slot: SlotId, container: Arc<dyn Container>) {
+        let event = match guarded(container.pause()).await {
+            Some(Ok(())) => Event::Paused(slot),
+            Some(Err(Error::Gone)) | None => Event::Died(slot),
+            Some(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "A container could not be paused and is removed");
+                Event::Died(slot)
+            }
+        };
+        self.tell(event);
+    }
+
+    async fn remove(self: Arc<Self>, slot: SlotId, container: Option<Arc<dyn Container>>) {
+        if let Some(container) = container {
+            let mut gone = std::pin::pin!(guarded(container.destroy()));
+            // Its memory is not free before it is gone, however long that
+            // takes; someone should know when it takes long.
+            while time::timeout(SLOW_REMOVAL, &mut gone).await.is_err() {
+                tracing::error!("A container resists its removal; its memory stays in use");
+            }
+        }
+        self.tell(Event::Removed(slot));
+    }
+}

@@ -1,0 +1,285 @@
+//! One activation: initialise if cold, run to the deadline, tell the outcome,
+//! collect the logs, leave the record.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{sync::OwnedSemaphorePermit, task, time::Instant};
+use whisker_bus::{Acknowledgement, ActivationMessage};
+use whisker_entity::{Action, Activation, MB, Status};
+use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
+use whisker_sandbox::{Container, Error, Init, Run};
+
+use crate::{
+    arguments,
+    engine::{Engine, guarded},
+    keeper::Assignment,
+    outcome::Outcome,
+    record::{self, Times},
+    resolve::Resolved,
+    words,
+};
+
+/// A message with its action, on its way to a container.
+pub(crate) struct Job {
+    pub message: Arc<ActivationMessage>,
+    pub action: Arc<Action>,
+    /// Its place among those in flight, until its record is spooled.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// What came of trying.
+enum Performed {
+    /// It ran, or failed for good.
+    Over(Outcome, Times),
+    /// The container was gone before user code saw the activation.
+    Gone,
+}
+
+impl Job {
+    /// Where it may run.
+    pub fn want(&self, resolved: Resolved) -> Want {
+        let limits = &resolved.action.limits;
+        let key = Key {
+            namespace: self.message.user.namespace.clone(),
+            action: self.message.action.clone(),
+            revision: resolved.revision,
+        };
+        let shape = Shape { kind: resolved.kind, memory_mb: limits.memory, concurrent: limits.concurrency > 1 };
+        Want { key: Arc::new(key), shape, concurrency: limits.concurrency }
+    }
+}
+
+impl Engine {
+    /// Does a run, and those after it in the same container.
+    pub async fn run(self: Arc<Self>, first: Assignment) {
+        let mut next = Some(first);
+        while let Some(assignment) = next {
+            next = self.run_one(assignment).await;
+        }
+    }
+
+    async fn run_one(self: &Arc<Self>, assignment: Assignment) -> Option<Assignment> {
+        let Assignment { slot, container, ticket, reason } = assignment;
+        self.meters.begins(reason);
+        let performed = guarded(self.perform(slot, &*container, &ticket.run, reason)).await;
+        let (mut outcome, times) = match performed {
+            Some(Performed::Over(outcome, times)) => (outcome, times),
+            Some(Performed::Gone) => return self.tell_and_go_on(slot, Event::Returned { slot, ticket }),
+            // A backend panicked.
+            None => (Outcome::whisk_error(words::ABNORMAL_RUN), Times::none(self.wall())),
+        };
+        if self.is_killing() && outcome.end == End::Unfit && !outcome.timed_out {
+            outcome = Outcome::whisk_error(words::INTERRUPTED);
+            self.meters.interrupted.increment(1);
+        }
+        let Job { message, action, permit } = *ticket.run;
+        let status = outcome.response.status;
+        let mut activation = Arc::new(record::of_run(&message, &action, times, outcome.timed_out, outcome.response));
+        self.answer(&message, &activation).await;
+
+        let limit_mb = action.limits.logs;
+        let logs = guarded(container.logs(message.activation, u64::from(limit_mb) * MB)).await;
+        let logs = logs.unwrap_or_else(|| whisker_sandbox::Logs { incomplete: true, ..Default::default() });
+        let end = if logs.incomplete { End::Unfit } else { outcome.end };
+        let next = self.tell_and_go_on(slot, Event::Ended { slot, end });
+        if limit_mb > 0 {
+            let lines = record::log_lines(logs, limit_mb, status, self.wall());
+            if !lines.is_empty() {
+                Arc::make_mut(&mut activation).logs = lines;
+            }
+        }
+        self.leave(&message, activation).await;
+        drop(permit);
+        next
+    }
+
+    async fn perform(
+        self: &Arc<Self>,
+        slot: SlotId,
+        container: &dyn Container,
+        job: &Job,
+        reason: Reason,
+    ) -> Performed {
+        let Job { message, action, .. } = job;
+        let failed = |outcome| Performed::Over(outcome, Times::none(self.wall()));
+        if let Err(error) = self.bus.starting(message.activation).await {
+            let (id, error) = (message.activation, &error as &dyn std::error::Error);
+            tracing::error!(activation.id = %id, error, "A run was not begun, since the bus could not take note of it");
+            return failed(Outcome::whisk_error(words::NOT_PROVISIONED));
+        }
+        let limit_ms = action.limits.timeout;
+        let deadline = Duration::from_millis(limit_ms);
+        let arguments = arguments::split(&message.content, &message.init_args);
+        let mut init = None;
+        match reason {
+            Reason::Warm => {}
+            Reason::Paused => match container.resume().await {
+                Ok(()) => self.tell(Event::Resumed(slot)),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "A container could not be thawed; its run goes elsewhere");
+                    return Performed::Gone;
+                }
+            },
+            Reason::Cold | Reason::Prewarmed => {
+                let code = match self.resolver.code(action).await {
+                    Ok(code) => code,
+                    Err(outcome) => return failed(outcome),
+                };
+                let request = Init {
+                    activation: message.activation,
+                    name: action.name.to_string(),
+                    main: action.exec.main().to_owned(),
+                    code,
+                    env: self.environment(job, arguments.env),
+                };
+                let (start, began) = (self.wall(), Instant::now());
+                let end = container.init(request, deadline).await;
+                let took = began.elapsed();
+                self.meters.init.record(took.as_secs_f64());
+                let times = Times { start, init_ms: Some(millis(took)), total_ms: millis(took) };
+                match end {
+                    Ok(end) => {
+                        if let Some(outcome) = Outcome::of_init(end, limit_ms) {
+                            return Performed::Over(outcome, times);
+                        }
+                    }
+                    Err(Error::Gone) => return Performed::Gone,
+                    Err(error) => {
+                        return Performed::Over(self.backend_failed(job, &error, words::NOT_PROVISIONED), times);
+                    }
+                }
+                self.tell(Event::Initialised(slot));
+                init = Some((start, took));
+            }
+        }
+        let run = Run {
+            activation: message.activation,
+            value: arguments.value,
+            context: self.context(job),
+            result_limit_bytes: self.config.result_limit_bytes,
+            truncation_bytes: self.config.truncation_bytes,
+        };
+        let (run_start, began) = (self.wall(), Instant::now());
+        let end = container.run(run, deadline).await;
+        let took = began.elapsed();
+        self.meters.run.record(took.as_secs_f64());
+        let (start, init) = init.map_or((run_start, None), |(start, took)| (start, Some(took)));
+        self.meters.wait.record(start.saturating_sub(message.began) as f64 / 1000.0);
+        let total_ms = millis(took + init.unwrap_or_default());
+        let times = Times { start, init_ms: init.map(millis), total_ms };
+        match end {
+            Ok(end) => Performed::Over(Outcome::of_run(end, limit_ms, self.config.result_limit_bytes), times),
+            Err(Error::Gone) => Performed::Gone,
+            Err(error) => Performed::Over(self.backend_failed(job, &error, words::ABNORMAL_RUN), times),
+        }
+    }
+
+    fn backend_failed(&self, job: &Job, error: &Error, words: &str) -> Outcome {
+        let (message, error) = (&job.message, error as &dyn std::error::Error);
+        tracing::error!(
+            activation.id = %message.activation,
+            transaction.id = %message.transaction,
+            action.name = %message.action,
+            error,
+            "A container failed its run"
+        );
+        Outcome::whisk_error(words)
+    }
+
+    /// What user code is told of its activation. Made when it is sent, since
+    /// the deadline counts from then.
+    fn context(&self, job: &Job) -> Vec<(&'static str, String)> {
+        let Job { message, action, .. } = job;
+        let deadline = self.wall() + action.limits.timeout;
+        let mut context = vec![
+            ("namespace", message.user.namespace.to_string()),
+            ("action_name", format!("/{}", message.action)),
+            ("action_version", message.version.to_string()),
+            ("activation_id", message.activation.to_string()),
+            ("transaction_id", message.transaction.to_string()),
+            ("deadline", deadline.to_string()),
+        ];
+        // Actions from before the annotation existed rely on the key.
+        if action.annotations.is_truthy("provide-api-key", true) {
+            context.push(("api_key", message.user.key.expose()));
+        }
+        context
+    }
+
+    fn environment(&self, job: &Job, mut env: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        for (key, value) in self.context(job) {
+            env.insert(format!("__OW_{}", key.to_ascii_uppercase()), value);
+        }
+        env
+    }
+
+    /// Ends a run that no container took.
+    pub async fn refuse(self: Arc<Self>, ticket: Ticket<Box<Job>>, refusal: Refusal) {
+        let Job { message, action, permit } = *ticket.run;
+        let words = match refusal {
+            // The bus still has it, for another life or another invoker.
+            Refusal::Closed => return self.let_go(&[message.activation]),
+            Refusal::QueueFull => words::TOO_MANY_WAIT,
+            Refusal::TooLarge | Refusal::NotStarted => words::NOT_PROVISIONED,
+        };
+        let response = Outcome::whisk_error(words).response;
+        let activation = record::of_run(&message, &action, Times::none(self.wall()), false, response);
+        self.conclude(&message, activation).await;
+        drop(permit);
+    }
+
+    /// Ends an activation that never ran.
+    pub async fn conclude(&self, message: &ActivationMessage, activation: Activation) {
+        let activation = Arc::new(activation);
+        self.answer(message, &activation).await;
+        self.leave(message, activation).await;
+    }
+
+    /// Sends the outcome to whoever waits for it.
+    async fn answer(&self, message: &ActivationMessage, activation: &Arc<Activation>) {
+        if !message.blocking {
+            return;
+        }
+        let result = Acknowledgement::Result {
+            controller: message.controller.clone(),
+            transaction: message.transaction.clone(),
+            activation: activation.clone(),
+        };
+        self.acknowledge(result).await;
+        // The caller's task was just woken, most likely on this thread: let it
+        // go first, since logs and record are no one's wait.
+        task::yield_now().await;
+    }
+
+    /// Leaves the record in the spool, then says that the run is over.
+    async fn leave(&self, message: &ActivationMessage, activation: Arc<Activation>) {
+        let system_error = activation.response.status == Status::WhiskError;
+        if message.user.limits.store_activations == Some(false) {
+            self.spool.skip(activation.id);
+        } else {
+            self.spool.append(activation, self.config.spool_memory_bytes).await;
+        }
+        let completion = Acknowledgement::Completion {
+            controller: message.controller.clone(),
+            transaction: message.transaction.clone(),
+            activation: message.activation,
+            system_error,
+            invoker: self.config.id,
+        };
+        self.acknowledge(completion).await;
+    }
+
+    async fn acknowledge(&self, acknowledgement: Acknowledgement) {
+        if let Err(error) = self.bus.acknowledge(acknowledgement).await {
+            // The record tells whoever asks; the controller frees the place
+            // when it has waited long enough.
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "A controller was not told of an outcome");
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

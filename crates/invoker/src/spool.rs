@@ -1,0 +1,303 @@
+//! Finished records on their way to the store.
+//!
+//! A record is appended to a journal on this host, which takes microseconds
+//! and survives the death of the process, and is written to the store with
+//! others a moment later. While the store is away records stay on disk, and
+//! the newest also in memory; what a former life left is written first.
+//!
+//! Why not write to the store at once? The store may be slow, far away or
+//! down, and none of that is the business of whoever waits for a run's end.
+//!
+//! When the journal itself cannot take a record (its disk is full), the record
+//! is kept in memory and its message on the bus until the store has it: a
+//! crash meanwhile turns it into one that says "interrupted".
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time};
+use tokio_util::sync::CancellationToken;
+use whisker_entity::{Activation, ActivationId};
+use whisker_journal::{Journal, Token};
+use whisker_store::Activations;
+
+/// Tag of a journal entry: 16 bytes of id, then the record's JSON.
+const RECORD: u8 = 1;
+const ID_BYTES: usize = 16;
+/// What a record costs in memory besides its text.
+const OVERHEAD_BYTES: u64 = 512;
+
+/// Records that the store has not taken yet.
+pub struct Spool {
+    journal: Journal,
+    state: Mutex<State>,
+    /// The queue is no longer empty.
+    news: Notify,
+    /// The queue got shorter.
+    room: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Pending>,
+    bytes: u64,
+    held_bytes: u64,
+}
+
+struct Pending {
+    id: ActivationId,
+    body: Body,
+    bytes: u64,
+}
+
+enum Body {
+    /// In memory, and in the journal if that took it.
+    Held(Arc<Activation>, Option<Token>),
+    /// In the journal only.
+    OnDisk(Token),
+    /// Not to be stored: its namespace wants no records.
+    Unwanted,
+}
+
+/// How records are written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub batch_records: usize,
+    pub batch_bytes: u64,
+    pub batch_wait: Duration,
+    pub retry: Duration,
+}
+
+/// Hears which records are safe.
+pub(crate) trait Safe: Sync {
+    /// These are; called after each batch.
+    fn are_safe(&self, ids: &[ActivationId]) -> impl Future<Output = ()> + Send;
+}
+
+impl Spool {
+    /// Opens the journal and finds what a former life left in it.
+    pub fn open(config: whisker_journal::Config) -> Result<Self, whisker_journal::Error> {
+        let (journal, recovery) = Journal::open(config)?;
+        if let Some(torn) = &recovery.torn {
+            tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "The spool ended in a torn record, which was cut off");
+        }
+        for lost in &recovery.lost {
+            tracing::error!(file = %lost.file.display(), offset = lost.offset, bytes = lost.bytes, "A part of the spool is lost");
+        }
+        let mut state = State::default();
+        for live in recovery.live {
+            let entry = journal.read(live.token)?;
+            let Some(id) = entry.payload.first_chunk::<ID_BYTES>().filter(|_| entry.tag == RECORD) else {
+                tracing::error!(bytes = live.bytes, "An entry of the spool is no record and is dropped");
+                journal.release(live.token);
+                continue;
+            };
+            let (id, bytes) = (ActivationId::from_bytes(*id), live.bytes as u64);
+            state.bytes += bytes;
+            state.queue.push_back(Pending { id, body: Body::OnDisk(live.token), bytes });
+        }
+        Ok(Self { journal, state: Mutex::new(state), news: Notify::new(), room: Notify::new() })
+    }
+
+    /// Records that are not in the store yet.
+    pub fn len(&self) -> usize {
+        self.state().queue.len()
+    }
+
+    /// Whether the store has everything.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.state().bytes
+    }
+
+    pub(crate) fn ids(&self) -> Vec<ActivationId> {
+        self.state().queue.iter().map(|pending| pending.id).collect()
+    }
+
+    /// Takes a record. It is on disk when this returns, unless the disk
+    /// refused it; at most `memory_bytes` of all are also kept in memory.
+    pub(crate) async fn append(&self, record: Arc<Activation>, memory_bytes: u64) {
+        let mut payload = record.id.to_bytes().to_vec();
+        let token = match serde_json::to_writer(&mut payload, &*record) {
+            Err(error) => Err(Box::new(error) as Box<dyn std::error::Error + Send + Sync>),
+            Ok(()) => self.journal.append(RECORD, &payload).await.map_err(Into::into),
+        };
+        let token = token.inspect_err(|error| {
+            let error = &**error as &dyn std::error::Error;
+            tracing::error!(activation.id = %record.id, error, "The spool cannot take a record; it is only in memory");
+        });
+        let bytes = payload.len() as u64 + OVERHEAD_BYTES;
+        let id = record.id;
+        let mut state = self.state();
+        let body = match token.ok() {
+            Some(token) if state.held_bytes + bytes > memory_bytes => Body::OnDisk(token),
+            token => {
+                state.held_bytes += bytes;
+                Body::Held(record, token)
+            }
+        };
+        self.push(state, Pending { id, body, bytes });
+    }
+
+    /// Takes note of a run whose record is not wanted.
+    pub(crate) fn skip(&self, id: ActivationId) {
+        self.push(self.state(), Pending { id, body: Body::Unwanted, bytes: 0 });
+    }
+
+    /// Returns when less than `limit_bytes` are to be written.
+    pub(crate) async fn has_room(&self, limit_bytes: u64) {
+        loop {
+            // Subscribe before looking, so that no change falls between.
+            let room = self.room.notified();
+            if self.bytes() < limit_bytes {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Writes records to the store, for as long as `cancel` is not; then once
+    /// more what is there, if the store takes it.
+    pub(crate) async fn write_out(
+        &self,
+        store: &dyn Activations,
+        safe: &impl Safe,
+        pace: Pace,
+        cancel: CancellationToken,
+    ) {
+        while self.wait_for_news(&cancel).await {
+            tokio::select! {
+                () = time::sleep(pace.batch_wait) => {}
+                () = cancel.cancelled() => {}
+            }
+            let mut pause = pace.retry / 64;
+            while !self.write_batch(store, safe, pace).await {
+                tokio::select! {
+                    () = time::sleep(pause) => pause = (pause * 2).min(pace.retry),
+                    () = cancel.cancelled() => break,
+                }
+            }
+        }
+        while !self.is_empty() && self.write_batch(store, safe, pace).await {}
+        if !self.is_empty() {
+            tracing::warn!(records = self.len(), "The store is away: its next records wait in the spool");
+        }
+    }
+
+    /// Waits until there is something to write; `false` once cancelled.
+    async fn wait_for_news(&self, cancel: &CancellationToken) -> bool {
+        loop {
+            let news = self.news.notified();
+            if cancel.is_cancelled() {
+                return false;
+            }
+            if !self.is_empty() {
+                return true;
+            }
+            tokio::select! {
+                () = news => {}
+                () = cancel.cancelled() => return false,
+            }
+        }
+    }
+
+    /// Writes the first few; `false` if the store did not take them.
+    async fn write_batch(&self, store: &dyn Activations, safe: &impl Safe, pace: Pace) -> bool {
+        let batch = self.batch(pace);
+        if !batch.records.is_empty()
+            && let Err(error) = store.put(&batch.records).await
+        {
+            let (records, error) = (batch.records.len(), &error as &dyn std::error::Error);
+            tracing::warn!(
+                records,
+                waiting = self.len(),
+                error,
+                "The store did not take records, which stay in the spool"
+            );
+            return false;
+        }
+        {
+            let mut state = self.state();
+            for pending in state.queue.drain(..batch.length).collect::<Vec<_>>() {
+                state.bytes -= pending.bytes;
+                if let Body::Held(..) = pending.body {
+                    state.held_bytes -= pending.bytes;
+                }
+            }
+        }
+        self.room.notify_waiters();
+        self.journal.release_all(batch.tokens);
+        safe.are_safe(&batch.ids).await;
+        true
+    }
+
+    fn batch(&self, pace: Pace) -> Batch {
+        let mut batch = Batch { length: 0, records: vec![], ids: vec![], tokens: vec![] };
+        let mut bytes = 0;
+        let state = self.state();
+        for pending in state.queue.iter().take(pace.batch_records) {
+            if bytes > 0 && bytes + pending.bytes > pace.batch_bytes {
+                break;
+            }
+            bytes += pending.bytes;
+            batch.length += 1;
+            match &pending.body {
+                Body::Held(record, token) => {
+                    batch.records.push(record.clone());
+                    batch.tokens.extend(*token);
+                }
+                Body::OnDisk(token) => match self.read(*token) {
+                    Ok(record) => {
+                        batch.records.push(Arc::new(record));
+                        batch.tokens.push(*token);
+                    }
+                    // Its message stays on the bus, so that a later life
+                    // leaves a record of it all the same.
+                    Err(error) => {
+                        let error = &*error as &dyn std::error::Error;
+                        tracing::error!(activation.id = %pending.id, error, "A record in the spool cannot be read");
+                        continue;
+                    }
+                },
+                Body::Unwanted => {}
+            }
+            batch.ids.push(pending.id);
+        }
+        batch
+    }
+
+    fn read(&self, token: Token) -> Result<Activation, Box<dyn std::error::Error + Send + Sync>> {
+        let entry = self.journal.read(token)?;
+        Ok(serde_json::from_slice(entry.payload.get(ID_BYTES..).unwrap_or_default())?)
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, pending: Pending) {
+        let first = state.queue.is_empty();
+        state.bytes += pending.bytes;
+        state.queue.push_back(pending);
+        drop(state);
+        if first {
+            self.news.notify_one();
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each holder leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first few of the queue, ready to be written.
+struct Batch {
+    length: usize,
+    records: Vec<Arc<Activation>>,
+    ids: Vec<ActivationId>,
+    tokens: Vec<Token>,
+}

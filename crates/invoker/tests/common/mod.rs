@@ -1,0 +1,373 @@
+//! An invoker among stand-ins: the fake sandbox, the store in memory (which
+//! can be away), and a bus that remembers what it was told.
+
+#![allow(clippy::unwrap_used, dead_code, reason = "tests; each file uses its part")]
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use serde_json::{Value, json, value::RawValue};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{self, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use whisker_bus::{Acknowledgement, ActivationMessage, ControllerId, Delivery, Error, InvokerBus, Redelivered};
+use whisker_entity::{
+    Action, ActionLimits, Activation, ActivationId, AuthKey, EntityName, EntityPath, Exec, ExecCode, Identity, Millis,
+    NamespaceLimits, Parameters, QualifiedName, TransactionId, Version,
+};
+use whisker_invoker::{Config, Invoker, Parts, Spool};
+use whisker_sandbox::testing::Fake;
+use whisker_store::{ActivationQuery, Activations, Document, Entities, Memory, Page, Retention, Revision, Summary};
+
+/// Longer than anything here takes on the paused clock.
+const PATIENCE: Duration = Duration::from_secs(3600);
+/// The wall clock at the beginning of each test.
+pub const EPOCH: Millis = 1_700_000_000_000;
+
+/// What the bus was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    Starting(ActivationId),
+    Result(ActivationId),
+    Completion(ActivationId, bool),
+    Done(ActivationId),
+}
+
+#[derive(Default)]
+pub struct TestBus {
+    queue: Mutex<VecDeque<Delivery>>,
+    told: Mutex<Vec<Told>>,
+    results: Mutex<HashMap<ActivationId, Arc<Activation>>>,
+    arrived: Notify,
+    pub refuses: AtomicBool,
+}
+
+impl TestBus {
+    pub fn told(&self) -> Vec<Told> {
+        self.told.lock().unwrap().clone()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.queue.lock().unwrap().len()
+    }
+
+    fn tell(&self, told: Told) {
+        self.told.lock().unwrap().push(told);
+    }
+}
+
+#[async_trait]
+impl InvokerBus for TestBus {
+    async fn receive(&self) -> Option<Delivery> {
+        loop {
+            let arrived = self.arrived.notified();
+            if let Some(delivery) = self.queue.lock().unwrap().pop_front() {
+                return Some(delivery);
+            }
+            arrived.await;
+        }
+    }
+
+    async fn starting(&self, activation: ActivationId) -> Result<(), Error> {
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(Error::Unavailable(None));
+        }
+        self.tell(Told::Starting(activation));
+        Ok(())
+    }
+
+    async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<(), Error> {
+        match acknowledgement {
+            Acknowledgement::Result { activation, .. } => {
+                self.tell(Told::Result(activation.id));
+                self.results.lock().unwrap().insert(activation.id, activation);
+            }
+            Acknowledgement::Completion { activation, system_error, .. } => {
+                self.tell(Told::Completion(activation, system_error));
+            }
+        }
+        Ok(())
+    }
+
+    async fn done(&self, activations: &[ActivationId]) -> Result<(), Error> {
+        activations.iter().for_each(|id| self.tell(Told::Done(*id)));
+        Ok(())
+    }
+}
+
+/// The store, which can be away.
+#[derive(Default)]
+pub struct Store {
+    pub memory: Memory,
+    pub away: AtomicBool,
+}
+
+impl Store {
+    fn here(&self) -> Result<(), whisker_store::Error> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(whisker_store::Error::Unavailable("it is away".into()));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Activations for Store {
+    async fn put(&self, records: &[Arc<Activation>]) -> Result<(), whisker_store::Error> {
+        self.here()?;
+        Activations::put(&self.memory, records).await
+    }
+    async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, whisker_store::Error> {
+        Activations::get(&self.memory, namespace, id).await
+    }
+    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, whisker_store::Error> {
+        self.here()?;
+        self.memory.known(ids).await
+    }
+    async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, whisker_store::Error> {
+        Activations::list(&self.memory, query, page).await
+    }
+    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, whisker_store::Error> {
+        self.memory.list_full(query, page).await
+    }
+    async fn count(&self, query: &ActivationQuery) -> Result<u64, whisker_store::Error> {
+        Activations::count(&self.memory, query).await
+    }
+    async fn prune(&self, retention: Retention) -> Result<u64, whisker_store::Error> {
+        self.memory.prune(retention).await
+    }
+}
+
+#[async_trait]
+impl Entities for Store {
+    async fn get(&self, name: &QualifiedName) -> Result<whisker_store::Stored, whisker_store::Error> {
+        self.here()?;
+        Entities::get(&self.memory, name).await
+    }
+    async fn put(&self, document: &Document, based_on: Option<&Revision>) -> Result<Revision, whisker_store::Error> {
+        Entities::put(&self.memory, document, based_on).await
+    }
+    async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), whisker_store::Error> {
+        self.memory.delete(name, based_on).await
+    }
+    async fn list(
+        &self,
+        collection: whisker_store::Collection,
+        path: &EntityPath,
+        page: Page,
+    ) -> Result<Vec<Document>, whisker_store::Error> {
+        Entities::list(&self.memory, collection, path, page).await
+    }
+    async fn count(
+        &self,
+        collection: whisker_store::Collection,
+        path: &EntityPath,
+    ) -> Result<u64, whisker_store::Error> {
+        Entities::count(&self.memory, collection, path).await
+    }
+    async fn code(&self, hash: whisker_entity::CodeHash) -> Result<Arc<str>, whisker_store::Error> {
+        self.here()?;
+        self.memory.code(hash).await
+    }
+}
+
+/// Everything around an invoker; it outlives several of them.
+pub struct World {
+    pub bus: Arc<TestBus>,
+    pub store: Arc<Store>,
+    pub fake: Fake,
+    pub config: Config,
+    folder: tempfile::TempDir,
+    began: Instant,
+    next: AtomicU64,
+}
+
+/// A running invoker.
+pub struct Running {
+    cancel: CancellationToken,
+    task: JoinHandle<Result<(), whisker_invoker::Error>>,
+}
+
+impl Running {
+    pub fn begin_stop(&self) {
+        self.cancel.cancel();
+    }
+
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
+    }
+
+    /// As `kill -9` does it: nothing is finished.
+    pub async fn crash(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+impl World {
+    pub fn new(fake: Fake) -> World {
+        World {
+            bus: Arc::default(),
+            store: Arc::default(),
+            fake,
+            config: Config::default(),
+            folder: tempfile::tempdir().unwrap(),
+            began: Instant::now(),
+            next: AtomicU64::new(1),
+        }
+    }
+
+    pub fn start(&self) -> Running {
+        let began = self.began;
+        let parts = Parts {
+            bus: self.bus.clone(),
+            entities: self.store.clone(),
+            activations: self.store.clone(),
+            sandbox: Arc::new(self.fake.clone()),
+            spool: Spool::open(whisker_journal::Config::new(self.folder.path())).unwrap(),
+            clock: Arc::new(move || EPOCH + began.elapsed().as_millis() as u64),
+        };
+        let cancel = CancellationToken::new();
+        let task = tokio::spawn(Invoker::new(self.config.clone(), parts).run(cancel.clone()));
+        Running { cancel, task }
+    }
+
+    pub fn now(&self) -> Millis {
+        EPOCH + self.began.elapsed().as_millis() as u64
+    }
+
+    /// Writes `guest/NAME`, whose code is also its name, and answers its revision.
+    pub async fn action(&self, name: &str, limits: ActionLimits) -> Revision {
+        self.write(name, limits, None).await
+    }
+
+    pub async fn update(&self, name: &str, limits: ActionLimits, revision: &Revision) -> Revision {
+        self.write(name, limits, Some(revision)).await
+    }
+
+    async fn write(&self, name: &str, limits: ActionLimits, based_on: Option<&Revision>) -> Revision {
+        let mut annotations = Parameters::default();
+        annotations.set_value("provide-api-key", false);
+        let action = Action {
+            namespace: EntityPath::root(guest()),
+            name: name.parse().unwrap(),
+            exec: Exec::Code {
+                kind: "nodejs:20".into(),
+                code: ExecCode::Inline(name.into()),
+                main: None,
+                binary: false,
+            },
+            parameters: Parameters::default(),
+            limits,
+            version: Version::FIRST,
+            publish: false,
+            annotations,
+            updated: self.now(),
+        };
+        Entities::put(&*self.store, &Document::Action(action), based_on).await.unwrap()
+    }
+
+    /// A blocking message for `guest/NAME`, from `guest`.
+    pub fn message(&self, name: &str, revision: &Revision, content: Value) -> ActivationMessage {
+        let number = self.next.fetch_add(1, Ordering::SeqCst);
+        ActivationMessage {
+            transaction: TransactionId::restore("tid"),
+            began: self.now(),
+            action: format!("guest/{name}").parse().unwrap(),
+            version: Version::FIRST,
+            binding: None,
+            revision: Some(revision.0.clone()),
+            user: Arc::new(user("guest")),
+            activation: ActivationId::new(EPOCH, number.into()),
+            controller: ControllerId("0".into()),
+            blocking: true,
+            content: RawValue::from_string(content.to_string()).unwrap().into(),
+            init_args: vec![],
+            cause: None,
+        }
+    }
+
+    pub fn deliver(&self, message: ActivationMessage) -> ActivationId {
+        self.deliver_as(message, Redelivered::No)
+    }
+
+    pub fn deliver_as(&self, message: ActivationMessage, redelivered: Redelivered) -> ActivationId {
+        let id = message.activation;
+        self.bus.queue.lock().unwrap().push_back(Delivery { message: Arc::new(message), redelivered });
+        self.bus.arrived.notify_one();
+        id
+    }
+
+    /// Sends one and waits for its result.
+    pub async fn invoke(&self, name: &str, revision: &Revision, content: Value) -> Arc<Activation> {
+        let id = self.deliver(self.message(name, revision, content));
+        self.result(id).await
+    }
+
+    /// The result that was sent back.
+    pub async fn result(&self, id: ActivationId) -> Arc<Activation> {
+        self.until("a result", || self.bus.results.lock().unwrap().contains_key(&id)).await;
+        self.bus.results.lock().unwrap()[&id].clone()
+    }
+
+    /// The record in the store, once its message is done with.
+    pub async fn record(&self, id: ActivationId) -> Activation {
+        self.until("a record", || self.bus.told().contains(&Told::Done(id))).await;
+        Activations::get(&*self.store, &guest(), id).await.unwrap()
+    }
+
+    pub async fn is_recorded(&self, id: ActivationId) -> bool {
+        !self.store.memory.known(&[id]).await.unwrap().is_empty()
+    }
+
+    /// Waits until something is so.
+    pub async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let wait = async {
+            while !is_so() {
+                time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        time::timeout(PATIENCE, wait)
+            .await
+            .unwrap_or_else(|_| panic!("no {what}; the bus was told {:?}", self.bus.told()));
+    }
+}
+
+pub fn guest() -> EntityName {
+    "guest".parse().unwrap()
+}
+
+pub fn user(namespace: &str) -> Identity {
+    Identity {
+        subject: namespace.into(),
+        namespace: namespace.parse().unwrap(),
+        key: AuthKey::parse(&format!("uuid:{}", "k".repeat(64))).unwrap(),
+        limits: NamespaceLimits::default(),
+    }
+}
+
+pub fn limits() -> ActionLimits {
+    ActionLimits { timeout: 1000, memory: 256, ..ActionLimits::default() }
+}
+
+/// What a record answers: status code, result, size.
+pub fn answer(activation: &Activation) -> (u8, Value, Option<u64>) {
+    let result = activation.response.result.as_deref();
+    let result = result.map_or(json!(null), |result| serde_json::from_str(result.get()).unwrap());
+    (activation.response.status.code(), result, activation.response.size)
+}
+
+pub fn annotation(activation: &Activation, key: &str) -> Value {
+    activation.annotations.get(key).cloned().unwrap_or_default()
+}

@@ -1,0 +1,178 @@
+//! The one thread that writes, and the queue before it.
+//!
+//! The thread takes whatever waits, up to a bound, and applies it in one
+//! transaction. A change that is refused ([`Error::Stale`], [`Error::Missing`])
+//! looked before it wrote, so the others go on; a change that fails takes the
+//! whole transaction back, and then each is tried by itself, so that one that
+//! does not fit on the disk does not fail its neighbours.
+
+use std::{thread, time::Duration};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use whisker_store::Error;
+
+use crate::{checkpoint::Log, error::database, series::Series};
+
+/// Changes that may wait. When it is full, callers wait with theirs in hand.
+const QUEUE: usize = 1_024;
+
+/// Changes in one transaction at most: it bounds how long the first waits for
+/// the last.
+const GROUP: usize = 256;
+
+/// How long a caller waits, in the queue and for its commit together.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What changes are made with.
+pub(crate) struct Changes {
+    pub(crate) connection: Connection,
+    pub(crate) series: Series,
+    /// The last revision that was given away. It is never taken back.
+    revision: i64,
+    stored_revision: i64,
+}
+
+impl Changes {
+    pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
+        let revision = connection.query_row("SELECT last FROM revisions", [], |row| row.get(0))?;
+        Ok(Self { connection, series: Series::default(), revision, stored_revision: revision })
+    }
+
+    /// A revision that none had before.
+    pub(crate) fn next_revision(&mut self) -> i64 {
+        self.revision += 1;
+        self.revision
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE").and_then(|mut s| s.execute([])).map(drop).map_err(database)
+    }
+
+    fn commit(&mut self) -> Result<(), Error> {
+        self.series.flush(&self.connection).map_err(database)?;
+        let changed = self.revision != self.stored_revision;
+        if changed {
+            let mut update = self.connection.prepare_cached("UPDATE revisions SET last = ?").map_err(database)?;
+            update.execute([self.revision]).map_err(database)?;
+        }
+        self.connection.prepare_cached("COMMIT").and_then(|mut s| s.execute([])).map_err(database)?;
+        self.stored_revision = self.revision;
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        self.series.forget();
+        // Some failures have rolled back already.
+        if !self.connection.is_autocommit()
+            && let Err(e) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(error = %e, "a failed transaction cannot be rolled back");
+        }
+    }
+}
+
+/// One change with its caller, in the eyes of the thread.
+trait Change: Send {
+    /// Makes the change; an error only if the transaction must go back.
+    fn make(&mut self, changes: &mut Changes) -> Result<(), Error>;
+
+    /// Tells the caller: after the commit what the change answered, else the
+    /// failure.
+    fn answer(self: Box<Self>, end: Result<(), Error>);
+}
+
+struct Job<F, T> {
+    change: F,
+    outcome: Option<Result<T, Error>>,
+    caller: oneshot::Sender<Result<T, Error>>,
+}
+
+impl<F, T> Change for Job<F, T>
+where
+    F: FnMut(&mut Changes) -> Result<T, Error> + Send,
+    T: Send,
+{
+    fn make(&mut self, changes: &mut Changes) -> Result<(), Error> {
+        match (self.change)(changes) {
+            outcome @ (Ok(_) | Err(Error::Missing | Error::Stale)) => {
+                self.outcome = Some(outcome);
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn answer(self: Box<Self>, end: Result<(), Error>) {
+        let Self { outcome, caller, .. } = *self;
+        // A caller that has gone does not want to know.
+        let _ = caller.send(end.and_then(|()| outcome.unwrap_or_else(|| Err(ended()))));
+    }
+}
+
+/// The queue's end that callers hold. The thread ends when it is dropped, after
+/// everything that waited.
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Box<dyn Change>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(changes: Changes, log: Log) -> std::io::Result<(Self, thread::JoinHandle<()>)> {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let thread = thread::Builder::new().name("store-writer".into()).spawn(move || run(waiting, changes, log))?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Has a change made, and answers once it is committed. The change may be
+    /// called twice: what it made the first time is taken back then.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnMut(&mut Changes) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (caller, answer) = oneshot::channel();
+        let job: Box<dyn Change> = Box::new(Job { change, outcome: None, caller });
+        let written = async {
+            self.queue.send(job).await.map_err(|_| ended())?;
+            answer.await.unwrap_or_else(|_| Err(ended()))
+        };
+        let late = || Error::Unavailable("the writer took too long; the change may still be made".into());
+        tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+fn ended() -> Error {
+    Error::Unavailable("the writer has ended".into())
+}
+
+fn run(mut waiting: mpsc::Receiver<Box<dyn Change>>, mut changes: Changes, mut log: Log) {
+    let mut group = Vec::with_capacity(GROUP);
+    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+        if group.len() > 1 && attempt(&mut changes, &mut group).is_ok() {
+            group.drain(..).for_each(|change| change.answer(Ok(())));
+        }
+        let mut failed = false;
+        for mut alone in group.drain(..) {
+            let end = attempt(&mut changes, std::slice::from_mut(&mut alone));
+            failed |= end.is_err();
+            alone.answer(end);
+        }
+        match failed {
+            false => log.after_group(&changes.connection),
+            true => log.after_failure(&changes.connection),
+        }
+    }
+}
+
+fn attempt(changes: &mut Changes, group: &mut [Box<dyn Change>]) -> Result<(), Error> {
+    let mut made = || {
+        changes.begin()?;
+        group.iter_mut().try_for_each(|change| change.make(changes))?;
+        changes.commit()
+    };
+    let end = made();
+    if end.is_err() {
+        changes.roll_back();
+    }
+    end
+}

@@ -1,0 +1,264 @@
+//! The parts of `whisker serve`, built in the order in which they need each
+//! other and ended in the reverse.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use whisker_bus::ControllerId;
+use whisker_bus_embedded::EmbeddedBus;
+use whisker_controller::{Controller, Limits, Parts};
+use whisker_dispatch::Dispatch;
+use whisker_entity::{LimitRange, LimitRanges, Manifest, Millis};
+use whisker_invoker::{Invoker, Spool};
+use whisker_pool::{Shape, Stem};
+use whisker_sandbox_process::{Nat, ProcessSandbox};
+use whisker_store_embedded::Embedded;
+
+use crate::{
+    listener::Listener,
+    platform::Process,
+    retention,
+    settings::{Durability, Network, Serve},
+    subjects, telemetry,
+};
+
+/// Requests and then runs get this long to end, each, beyond which they are cut.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+
+/// Serves until cancelled, then ends gracefully.
+pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
+    let began = std::time::Instant::now();
+    let data_dir = settings.data_dir()?;
+    let manifest =
+        Arc::new(Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")?);
+
+    // First what belongs to one server at a time: a second one ends here.
+    let store = Arc::new(Embedded::open(&store_config(settings, &data_dir)).context("cannot open the store")?);
+    let (bus, recovered) = EmbeddedBus::open(bus_config(settings, &data_dir)).context("cannot open the bus")?;
+    let bus = Arc::new(bus);
+    let spool = Spool::open(journal_config(settings, &data_dir, "spool")).context("cannot open the spool")?;
+    if recovered.queued + recovered.interrupted > 0 {
+        tracing::info!(
+            queued = recovered.queued,
+            interrupted = recovered.interrupted,
+            "accepted activations of an earlier life are taken up"
+        );
+    }
+
+    let listener = Listener::bind(SocketAddr::new(settings.listen, settings.port), settings.connections_max).await?;
+    let address = listener.address()?;
+    let standard = subjects::ensure(&*store, settings.listen).await?;
+
+    let metrics = telemetry::count()?;
+    let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
+    let sandbox_config = sandbox_config(settings, &data_dir, address);
+    let platform = Process::new(metrics, sandbox_config.archive);
+
+    let dispatch = Dispatch::new(bus.clone());
+    let controller = Arc::new(Controller::new(
+        controller_config(settings, manifest.clone()),
+        Parts {
+            entities: store.clone(),
+            activations: store.clone(),
+            subjects: store.clone(),
+            dispatch,
+            platform: platform.clone(),
+        },
+    ));
+
+    let stop_listening = CancellationToken::new();
+    let listening = tokio::spawn(listener.run(controller, stop_listening.clone()));
+
+    // Looking at what the host offers blocks for some milliseconds, which the
+    // first requests need not wait for.
+    let sandbox = tokio::task::spawn_blocking(move || ProcessSandbox::new(sandbox_config))
+        .await
+        .context("looking at the host ended badly")?
+        .context("cannot isolate user code on this host")?;
+    let invoker = Invoker::new(
+        invoker_config(settings, &manifest)?,
+        whisker_invoker::Parts {
+            bus: bus.clone(),
+            entities: store.clone(),
+            activations: store.clone(),
+            sandbox: Arc::new(sandbox),
+            spool,
+            clock: Arc::new(now),
+        },
+    );
+    let stop_invoking = CancellationToken::new();
+    let mut invoking = tokio::spawn(invoker.run(stop_invoking.clone()));
+    platform.set_invoker_up(true);
+
+    let retention = tokio::spawn(retention::run(
+        store.clone(),
+        settings.activations_max_age,
+        settings.activations_max_count,
+        now,
+        cancel.clone(),
+    ));
+    greet(address, &data_dir, &standard, settings, began.elapsed());
+
+    let ended = tokio::select! {
+        () = cancel.cancelled() => None,
+        ended = &mut invoking => Some(ended),
+    };
+
+    // Requests first, since those that wait need the invoker; then runs.
+    platform.drain();
+    stop_listening.cancel();
+    let over = tokio::time::timeout(settings.shutdown_grace, listening).await;
+    if over.is_err() {
+        tracing::warn!("requests did not end in time and are cut off");
+    }
+    bus.close();
+    platform.set_invoker_up(false);
+    stop_invoking.cancel();
+    let outcome = match ended {
+        Some(ended) => ended,
+        None => tokio::time::timeout(settings.shutdown_grace + DRAIN_MARGIN, invoking).await.unwrap_or(Ok(Ok(()))),
+    };
+    cancel.cancel();
+    let _ = retention.await;
+    upkeep.abort();
+    outcome.context("the invoker ended badly")?.context("the invoker cannot go on")
+}
+
+/// The wall clock, for what is dated.
+fn now() -> Millis {
+    #[expect(clippy::disallowed_methods, reason = "the process's one wall clock, handed to whoever dates something")]
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Tells how to call what was started. Readers of standard output wait for the
+/// first line.
+#[expect(clippy::print_stdout, reason = "this is what the command answers")]
+fn greet(address: SocketAddr, data_dir: &Path, standard: &subjects::Standard, settings: &Serve, took: Duration) {
+    println!("whisker {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
+    println!("  ready after {} ms; data in {}", took.as_millis(), data_dir.display());
+    if settings.insecure_no_sandbox {
+        println!("  user code runs WITHOUT isolation");
+    }
+    for (name, key) in &standard.shown {
+        println!("  key of {name}: {}", key.expose());
+    }
+    if let Some((_, key)) = standard.shown.first() {
+        println!("  try: curl -u {} http://{address}/api/v1/namespaces/_/actions", key.expose());
+        println!("   or: wsk property set --apihost http://{address} --auth {}", key.expose());
+    }
+}
+
+fn store_config(settings: &Serve, data_dir: &Path) -> whisker_store_embedded::Config {
+    let durability = match settings.durability {
+        Durability::Process => whisker_store_embedded::Durability::Process,
+        Durability::Power => whisker_store_embedded::Durability::Power,
+    };
+    whisker_store_embedded::Config { durability, ..whisker_store_embedded::Config::new(data_dir) }
+}
+
+fn journal_config(settings: &Serve, data_dir: &Path, name: &str) -> whisker_journal::Config {
+    let durability = match settings.durability {
+        Durability::Process => whisker_journal::Durability::Process,
+        Durability::Power => whisker_journal::Durability::Power,
+    };
+    whisker_journal::Config { durability, ..whisker_journal::Config::new(data_dir.join(name)) }
+}
+
+fn bus_config(settings: &Serve, data_dir: &Path) -> whisker_bus_embedded::Config {
+    whisker_bus_embedded::Config {
+        queue_messages: settings.queue_max,
+        ..whisker_bus_embedded::Config::new(journal_config(settings, data_dir, "bus"))
+    }
+}
+
+fn controller_config(settings: &Serve, manifest: Arc<Manifest>) -> whisker_controller::Config {
+    let defaults = LimitRanges::default();
+    let up_to = |range: LimitRange, max: u64| LimitRange { max: max.max(range.min), ..range };
+    let timeout_max_ms = u64::try_from(settings.action_timeout_max.as_millis()).unwrap_or(u64::MAX);
+    let actions = LimitRanges {
+        timeout_ms: up_to(defaults.timeout_ms, timeout_max_ms),
+        memory_mb: up_to(defaults.memory_mb, settings.action_memory_max.megabytes()),
+        logs_mb: up_to(defaults.logs_mb, settings.action_logs_max.megabytes()),
+        concurrency: up_to(defaults.concurrency, settings.action_concurrency_max.into()),
+    };
+    let base = Limits::default();
+    let limits = Limits {
+        actions,
+        invocations_per_minute: settings.invocations_per_minute,
+        concurrent_invocations: settings.concurrent_invocations,
+        fires_per_minute: settings.fires_per_minute,
+        code_max_bytes: settings.action_code_max.0,
+        payload_max_bytes: settings.payload_max.0,
+        // Code comes as JSON text, with parameters beside it.
+        body_max_bytes: base.body_max_bytes.max(settings.action_code_max.0 + 2 * base.parameters_max_bytes),
+        blocking_wait: settings.blocking_wait,
+        ..base
+    };
+    whisker_controller::Config {
+        id: ControllerId("0".into()),
+        manifest,
+        limits,
+        build_date: env!("WHISKER_BUILD_DATE").into(),
+        build_number: env!("CARGO_PKG_VERSION").into(),
+    }
+}
+
+fn invoker_config(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisker_invoker::Config> {
+    let user_memory_mb = match settings.container_memory {
+        Some(size) => size.megabytes(),
+        None => (memory_of_this_machine()? * 6 / 10) >> 20,
+    };
+    let stem = |runtime: &whisker_entity::Runtime| {
+        let kind: Arc<str> = runtime.kind.as_str().into();
+        let cells = runtime.stem_cells.iter().filter_map(move |cells| {
+            let shape = Shape { kind: kind.clone(), memory_mb: cells.memory_mb()?, concurrent: false };
+            Some(Stem { shape, count: cells.initial_count })
+        });
+        cells.collect::<Vec<_>>()
+    };
+    let prewarm = if settings.no_prewarm { Vec::new() } else { manifest.runtimes().flat_map(stem).collect() };
+    Ok(whisker_invoker::Config {
+        user_memory_mb,
+        pause_grace: Some(settings.pause_grace),
+        keep_warm: settings.keep_warm,
+        prewarm,
+        result_limit_bytes: settings.payload_max.0,
+        truncation_bytes: settings.payload_max.0,
+        stop_grace: settings.shutdown_grace,
+        ..whisker_invoker::Config::default()
+    })
+}
+
+/// Bytes of memory that this machine has.
+fn memory_of_this_machine() -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").context("cannot see how much memory this machine has")?;
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kilobytes = total.and_then(|rest| rest.trim().strip_suffix("kB")).and_then(|n| n.trim().parse::<u64>().ok());
+    Ok(kilobytes.context("cannot see how much memory this machine has: use --container-memory")? << 10)
+}
+
+fn sandbox_config(settings: &Serve, data_dir: &Path, address: SocketAddr) -> whisker_sandbox_process::Config {
+    let network = match settings.network {
+        Network::Nat => {
+            whisker_sandbox_process::Network::Nat(Nat { denied: settings.network_deny.clone(), ..Nat::default() })
+        }
+        Network::None => whisker_sandbox_process::Network::None,
+        Network::Host => whisker_sandbox_process::Network::Host,
+    };
+    let api_host = settings.api_host.clone().unwrap_or_else(|| format!("http://{address}"));
+    whisker_sandbox_process::Config {
+        network,
+        cgroup_parent: settings.cgroup_parent.clone(),
+        log_cap_bytes: settings.action_logs_max.0 + (1 << 20),
+        environment: [("__OW_API_HOST".to_owned(), api_host)].into(),
+        insecure_no_sandbox: settings.insecure_no_sandbox,
+        ..whisker_sandbox_process::Config::new(data_dir.join("sandbox"))
+    }
+}

@@ -1,0 +1,66 @@
+//! The `whisker` binary: reads settings, builds the parts, and knows signals
+//! and exit codes. Everything else is in the crates it joins.
+
+mod app;
+mod listener;
+mod platform;
+mod retention;
+mod settings;
+mod subjects;
+mod telemetry;
+mod units;
+
+use std::process::ExitCode;
+
+use settings::{Role, Serve};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let outcome = settings::read().and_then(|whisker| match whisker.role {
+        Role::Serve(settings) => serve(&settings),
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("whisker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(settings: &Serve) -> anyhow::Result<()> {
+    telemetry::log(settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(async {
+        let cancel = CancellationToken::new();
+        let signals = tokio::spawn(stop_on_signals(cancel.clone()));
+        let served = app::serve(settings, cancel).await;
+        signals.abort();
+        served
+    });
+    // What still blocks a thread now has had its time.
+    runtime.shutdown_background();
+    served
+}
+
+/// The first signal asks for a graceful end, the second one gets a quick one.
+async fn stop_on_signals(cancel: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be heard; the server ends when it is killed");
+        return;
+    };
+    let mut next = async || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    next().await;
+    tracing::info!("shutting down; a second signal ends the server at once");
+    cancel.cancel();
+    next().await;
+    tracing::warn!("ended at once, as asked: accepted activations are kept for the next start");
+    std::process::exit(1);
+}

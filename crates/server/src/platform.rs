@@ -1,0 +1,62 @@
+//! What the process knows and the controller asks for.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use metrics_exporter_prometheus::PrometheusHandle;
+use whisker_controller::Platform;
+use whisker_entity::{Exec, ExecCode};
+use whisker_sandbox_process::archive;
+
+/// The state of this process.
+pub struct Process {
+    metrics: PrometheusHandle,
+    draining: AtomicBool,
+    invoker_up: AtomicBool,
+    archive_limits: archive::Limits,
+}
+
+impl Process {
+    /// A process whose invoker does not take work yet.
+    pub fn new(metrics: PrometheusHandle, archive_limits: archive::Limits) -> Arc<Self> {
+        Arc::new(Self { metrics, draining: AtomicBool::new(false), invoker_up: AtomicBool::new(false), archive_limits })
+    }
+
+    /// A shutdown has begun.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// The invoker began, or ceased, to take work.
+    pub fn set_invoker_up(&self, up: bool) {
+        self.invoker_up.store(up, Ordering::Release);
+    }
+}
+
+impl Platform for Process {
+    fn invokers(&self) -> Vec<(String, bool)> {
+        vec![("invoker0".to_owned(), self.invoker_up.load(Ordering::Acquire))]
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.render()
+    }
+
+    fn draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    fn check_code(&self, exec: &Exec) -> Result<(), String> {
+        match exec.code() {
+            Some(ExecCode::Inline(text)) if exec.binary() => {
+                // What only looks like base64 is found out when it is run.
+                let Ok(code) = STANDARD.decode(text.trim()) else { return Ok(()) };
+                archive::check(&code, self.archive_limits).map_err(|refused| refused.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+}

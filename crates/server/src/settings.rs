@@ -1,0 +1,318 @@
+//! Settings: flags, over `WHISKER_…` variables, over a file, over defaults.
+//!
+//! One table holds them all, as flags. A settings file is TOML with the same
+//! names (`port = 8080`, or grouped: `[action] memory-max = "1 GB"` is
+//! `--action-memory-max`); its values take the place of the defaults, so that
+//! they are read, checked and explained like flags, and an unknown name is an
+//! error and not a wish that goes unheard.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::units::{Size, duration};
+
+/// Functions on your own machine: Apache OpenWhisk's API in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "whisker", version, max_term_width = 100)]
+pub struct Whisker {
+    /// What to do.
+    #[command(subcommand)]
+    pub role: Role,
+}
+
+/// What the process does.
+#[derive(Debug, Subcommand)]
+pub enum Role {
+    /// Serve everything in one process: REST API, load balancing and containers.
+    #[command(after_help = SERVE_HELP)]
+    Serve(Box<Serve>),
+}
+
+const SERVE_HELP: &str = "\
+Every setting is also a variable (WHISKER_PORT=8080) and a line of the settings
+file (port = 8080, or grouped: [action] memory-max = \"1 GB\"). A flag wins over
+a variable, a variable over the file.
+
+Try it:
+  whisker serve
+  curl -u $KEY http://127.0.0.1:3233/api/v1/namespaces/_/actions
+where KEY is shown at the first start.";
+
+/// Settings of `whisker serve`.
+#[derive(Debug, Args)]
+#[command(next_line_help = false)]
+pub struct Serve {
+    /// Address to listen on. On loopback OpenWhisk's well-known standalone keys
+    /// work; elsewhere random keys are made and shown once
+    #[arg(long, env = "WHISKER_LISTEN", default_value = "127.0.0.1", help_heading = "Serving")]
+    pub listen: IpAddr,
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, env = "WHISKER_PORT", default_value = "3233", help_heading = "Serving")]
+    pub port: u16,
+    /// Folder for everything that is kept [default: whisker below the user's data folder]
+    #[arg(long, env = "WHISKER_DATA_DIR", help_heading = "Serving")]
+    pub data_dir: Option<PathBuf>,
+    /// Settings file (TOML); names are those of the flags
+    #[arg(long, env = "WHISKER_SETTINGS", help_heading = "Serving")]
+    pub settings: Option<PathBuf>,
+    /// Connections at once; more wait to be accepted
+    #[arg(long, env = "WHISKER_CONNECTIONS_MAX", default_value = "10000", help_heading = "Serving")]
+    pub connections_max: usize,
+    /// How long a shutdown lets running activations finish
+    #[arg(long, env = "WHISKER_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, help_heading = "Serving")]
+    pub shutdown_grace: Duration,
+    /// URL by which actions reach this API, given to them as __OW_API_HOST
+    /// [default: where it listens]
+    #[arg(long, env = "WHISKER_API_HOST", help_heading = "Serving")]
+    pub api_host: Option<String>,
+    /// How log lines look
+    #[arg(long, env = "WHISKER_LOG_FORMAT", default_value = "text", help_heading = "Serving")]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, also by module (info,whisker_invoker=debug)
+    #[arg(long, env = "WHISKER_LOG", default_value = "info", help_heading = "Serving")]
+    pub log: String,
+
+    /// What an accepted activation survives: the end of this process, or a power cut (slower)
+    #[arg(long, env = "WHISKER_DURABILITY", default_value = "process", help_heading = "Keeping")]
+    pub durability: Durability,
+    /// Activation records older than this are forgotten
+    #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_AGE", default_value = "30days", value_parser = duration, help_heading = "Keeping")]
+    pub activations_max_age: Duration,
+    /// Beyond so many activation records the oldest are forgotten
+    #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_COUNT", default_value = "10000000", help_heading = "Keeping")]
+    pub activations_max_count: u64,
+    /// Accepted activations that wait or run; more are refused with 503
+    #[arg(long, env = "WHISKER_QUEUE_MAX", default_value = "100000", help_heading = "Keeping")]
+    pub queue_max: usize,
+
+    /// Memory for containers [default: 60 % of the machine's]
+    #[arg(long, env = "WHISKER_CONTAINER_MEMORY", help_heading = "Containers")]
+    pub container_memory: Option<Size>,
+    /// What containers reach: the outside but nothing of this host (nat, needs root), nothing, or all the host does
+    #[arg(long, env = "WHISKER_NETWORK", default_value = "nat", help_heading = "Containers")]
+    pub network: Network,
+    /// Networks that containers do not reach under nat, such as 10.0.0.0/8; may be given several times
+    #[arg(long, env = "WHISKER_NETWORK_DENY", value_delimiter = ',', help_heading = "Containers")]
+    pub network_deny: Vec<String>,
+    /// Cgroup below which containers are put; one delegated to the server's user if that is not root
+    #[arg(long, env = "WHISKER_CGROUP_PARENT", default_value = "whisker", help_heading = "Containers")]
+    pub cgroup_parent: String,
+    /// Folder of modules that all actions may load, mounted read-only at /modules
+    #[arg(long, env = "WHISKER_MODULES", help_heading = "Containers")]
+    pub modules: Option<PathBuf>,
+    /// Idle time after which a container is paused
+    #[arg(long, env = "WHISKER_PAUSE_GRACE", default_value = "10s", value_parser = duration, help_heading = "Containers")]
+    pub pause_grace: Duration,
+    /// Idle time after which a container is removed
+    #[arg(long, env = "WHISKER_KEEP_WARM", default_value = "5m", value_parser = duration, help_heading = "Containers")]
+    pub keep_warm: Duration,
+    /// Start no containers before they are needed
+    #[arg(long, env = "WHISKER_NO_PREWARM", help_heading = "Containers")]
+    pub no_prewarm: bool,
+    /// Run user code WITHOUT isolation, as plain processes. Only for code you trust
+    #[arg(long, env = "WHISKER_INSECURE_NO_SANDBOX", help_heading = "Containers")]
+    pub insecure_no_sandbox: bool,
+
+    /// Longest time limit that an action may have
+    #[arg(long, env = "WHISKER_ACTION_TIMEOUT_MAX", default_value = "5m", value_parser = duration, help_heading = "Limits")]
+    pub action_timeout_max: Duration,
+    /// Most memory that an action may have
+    #[arg(long, env = "WHISKER_ACTION_MEMORY_MAX", default_value = "512 MB", help_heading = "Limits")]
+    pub action_memory_max: Size,
+    /// Most log that an action may have kept
+    #[arg(long, env = "WHISKER_ACTION_LOGS_MAX", default_value = "10 MB", help_heading = "Limits")]
+    pub action_logs_max: Size,
+    /// Most runs that an action may have overlap in one container
+    #[arg(long, env = "WHISKER_ACTION_CONCURRENCY_MAX", default_value = "1", help_heading = "Limits")]
+    pub action_concurrency_max: u32,
+    /// Longest code of an action
+    #[arg(long, env = "WHISKER_ACTION_CODE_MAX", default_value = "48 MB", help_heading = "Limits")]
+    pub action_code_max: Size,
+    /// Longest payload of an invocation, and longest result
+    #[arg(long, env = "WHISKER_PAYLOAD_MAX", default_value = "1 MB", help_heading = "Limits")]
+    pub payload_max: Size,
+    /// Longest wait of a blocking invocation
+    #[arg(long, env = "WHISKER_BLOCKING_WAIT", default_value = "60s", value_parser = duration, help_heading = "Limits")]
+    pub blocking_wait: Duration,
+    /// Invocations of a namespace a minute
+    #[arg(long, env = "WHISKER_INVOCATIONS_PER_MINUTE", default_value = "1000000", help_heading = "Limits")]
+    pub invocations_per_minute: u32,
+    /// Activations of a namespace in flight
+    #[arg(long, env = "WHISKER_CONCURRENT_INVOCATIONS", default_value = "10000", help_heading = "Limits")]
+    pub concurrent_invocations: u32,
+    /// Trigger fires of a namespace a minute
+    #[arg(long, env = "WHISKER_FIRES_PER_MINUTE", default_value = "1000000", help_heading = "Limits")]
+    pub fires_per_minute: u32,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// What an accepted activation survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// The end of this process.
+    Process,
+    /// A power cut.
+    Power,
+}
+
+/// What containers reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Network {
+    /// The outside, nothing of the host.
+    Nat,
+    /// Nothing.
+    None,
+    /// All that the host reaches.
+    Host,
+}
+
+/// Reads arguments, variables and the settings file. Ends the process, with
+/// words, for `--help` and for arguments that make no sense.
+pub fn read() -> anyhow::Result<Whisker> {
+    let first = Whisker::command().get_matches();
+    let file = first.subcommand().and_then(|(role, of_role)| Some((role.to_owned(), settings_file(of_role)?)));
+    let matches = match file {
+        None => first,
+        Some((role, path)) => {
+            let values =
+                read_file(&path).with_context(|| format!("cannot use the settings file {}", path.display()))?;
+            let mut command = Whisker::command();
+            command = with_defaults(command, &role, &values)
+                .with_context(|| format!("cannot use the settings file {}", path.display()))?;
+            command.get_matches()
+        }
+    };
+    Ok(Whisker::from_arg_matches(&matches)?)
+}
+
+fn settings_file(matches: &ArgMatches) -> Option<PathBuf> {
+    matches.try_get_one::<PathBuf>("settings").ok().flatten().cloned()
+}
+
+/// The file's values by the names of flags.
+fn read_file(path: &Path) -> anyhow::Result<Vec<(String, Vec<String>)>> {
+    let table: toml::Table = fs::read_to_string(path)?.parse()?;
+    let mut values = Vec::new();
+    flatten("", table, &mut values)?;
+    Ok(values)
+}
+
+fn flatten(prefix: &str, table: toml::Table, values: &mut Vec<(String, Vec<String>)>) -> anyhow::Result<()> {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.replace('_', "-"));
+        match value {
+            toml::Value::Table(inner) => flatten(&format!("{name}-"), inner, values)?,
+            toml::Value::Array(items) => {
+                values.push((name.clone(), items.iter().map(|v| scalar(&name, v)).collect::<Result<_, _>>()?));
+            }
+            value => values.push((name.clone(), vec![scalar(&name, &value)?])),
+        }
+    }
+    Ok(())
+}
+
+fn scalar(name: &str, value: &toml::Value) -> anyhow::Result<String> {
+    match value {
+        toml::Value::String(text) => Ok(text.clone()),
+        toml::Value::Integer(number) => Ok(number.to_string()),
+        toml::Value::Boolean(boolean) => Ok(boolean.to_string()),
+        _ => bail!("{name}: only texts, whole numbers, booleans and lists of them are settings"),
+    }
+}
+
+/// The command, with the file's values in the place of its defaults.
+fn with_defaults(command: Command, role: &str, values: &[(String, Vec<String>)]) -> anyhow::Result<Command> {
+    let known: Vec<String> = command
+        .find_subcommand(role)
+        .map(|c| c.get_arguments().filter_map(|a| a.get_long().map(str::to_owned)).collect())
+        .unwrap_or_default();
+    for (name, _) in values {
+        if name == "settings" || !known.contains(name) {
+            bail!("unknown setting {name:?}; `whisker {role} --help` lists them all");
+        }
+    }
+    let values = values.to_vec();
+    Ok(command.mut_subcommand(role, move |command| {
+        values.into_iter().fold(command, |command, (name, value)| {
+            command.mut_arg(name.replace('-', "_"), |arg| match value.as_slice() {
+                // Flags without a value are there or not.
+                [only] if !arg.get_action().takes_values() => arg.default_value(only.clone()),
+                _ => arg.default_values(value.clone()),
+            })
+        })
+    }))
+}
+
+impl Serve {
+    /// The folder for everything that is kept.
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(folder) = &self.data_dir {
+            return Ok(folder.clone());
+        }
+        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+        base.map(|base| base.join("whisker")).context("neither --data-dir nor HOME says where to keep data")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn parsed(file: &str, flags: &[&str]) -> anyhow::Result<Serve> {
+        let mut values = Vec::new();
+        flatten("", file.parse()?, &mut values)?;
+        let command = with_defaults(Whisker::command(), "serve", &values)?;
+        let matches = command.try_get_matches_from([&["whisker", "serve"], flags].concat())?;
+        let Role::Serve(serve) = Whisker::from_arg_matches(&matches)?.role;
+        Ok(*serve)
+    }
+
+    #[test]
+    fn the_table_of_settings_is_sound() {
+        Whisker::command().debug_assert();
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let serve = parsed("port = 1\nno_prewarm = true\n[action]\nmemory-max = '1 GB'", &["--port", "2"]).unwrap();
+        assert_eq!((serve.port, serve.no_prewarm, serve.action_memory_max), (2, true, Size(1 << 30)));
+        assert_eq!(serve.listen.to_string(), "127.0.0.1");
+    }
+
+    #[test]
+    fn what_the_file_gets_wrong_is_said() {
+        for (file, words) in [
+            ("prot = 1", "unknown setting \"prot\""),
+            ("port = 'x'", "invalid value 'x'"),
+            ("port = 1.5", "only texts"),
+            ("[action]\nmemory = 1", "unknown setting \"action-memory\""),
+        ] {
+            let error = format!("{:#}", parsed(file, &[]).map(|_| ()).unwrap_err());
+            assert!(error.contains(words), "{file}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_in_the_file_are_lists() {
+        let serve = parsed("[network]\ndeny = ['10.0.0.0/8', '172.16.0.0/12']", &[]).unwrap();
+        assert_eq!(serve.network_deny, ["10.0.0.0/8", "172.16.0.0/12"]);
+    }
+}

@@ -1,0 +1,98 @@
+//! The subjects that a new server starts with.
+
+use std::net::IpAddr;
+
+use anyhow::Context;
+use whisker_entity::{AuthKey, Namespace, Subject};
+use whisker_store::{Error, Subjects};
+
+/// OpenWhisk's own: its users' namespace, and that of shared packages.
+///
+/// The keys are those that OpenWhisk publishes for its standalone server, so
+/// that its guides and clients work unchanged. They are no secret, and so are
+/// used on loopback only.
+const STANDARD: [(&str, &str); 2] = [
+    ("guest", "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"),
+    (
+        "whisk.system",
+        "789c46b1-71f6-4ed5-8c54-816aa4f8c502:abczO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP",
+    ),
+];
+
+/// What was found or made.
+pub struct Standard {
+    /// The guest's key, if it may be shown: the published one, or one that was
+    /// made just now.
+    pub shown: Vec<(&'static str, AuthKey)>,
+}
+
+/// Makes the standard subjects where they are missing.
+///
+/// A server that was started on loopback and is now opened to a network would
+/// be open to everyone with the published keys: those are replaced.
+pub async fn ensure(subjects: &dyn Subjects, listen: IpAddr) -> anyhow::Result<Standard> {
+    let mut shown = Vec::new();
+    for (name, published) in STANDARD {
+        let published = AuthKey::parse(published).context("the published keys are well formed")?;
+        let existing = match subjects.get(name).await {
+            Ok(subject) => Some(subject),
+            Err(Error::Missing) => None,
+            Err(error) => return Err(error).context("cannot read the subjects"),
+        };
+        let known = existing.as_ref().and_then(|s| s.namespaces.first()).is_some_and(|n| n.key.matches(&published));
+        let key = match (&existing, listen.is_loopback()) {
+            (Some(_), true) if known => {
+                shown.push((name, published));
+                continue;
+            }
+            (Some(_), _) if !known => continue,
+            (None, true) => published,
+            (_, _) => random_key()?,
+        };
+        let namespace =
+            Namespace { name: name.parse().context("the standard names are well formed")?, key: key.clone() };
+        let subject = Subject { subject: name.into(), namespaces: vec![namespace], blocked: false };
+        subjects.put(&subject).await.with_context(|| format!("cannot write the subject {name}"))?;
+        shown.push((name, key));
+    }
+    Ok(Standard { shown })
+}
+
+/// A key that nobody can guess: 122 random bits as a uuid, 64 letters and digits.
+fn random_key() -> anyhow::Result<AuthKey> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
+    let mut bytes = [0u8; 80];
+    getrandom::fill(&mut bytes).context("the kernel gives no random numbers")?;
+    let (uuid, key) = bytes.split_at(16);
+    let hex: String = uuid.iter().map(|b| format!("{b:02x}")).collect();
+    let uuid = format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]);
+    let key: String = key.iter().map(|b| LETTERS[usize::from(b % 64)] as char).collect();
+    AuthKey::parse(&format!("{uuid}:{key}")).context("made to the rule")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use whisker_store::Memory;
+
+    use super::*;
+
+    async fn keys(subjects: &Memory, listen: &str) -> Vec<(&'static str, String)> {
+        let standard = ensure(subjects, listen.parse().unwrap()).await.unwrap();
+        standard.shown.into_iter().map(|(name, key)| (name, key.expose())).collect()
+    }
+
+    #[tokio::test]
+    async fn the_published_keys_work_on_loopback_and_nowhere_else() {
+        let subjects = Memory::default();
+        let published = STANDARD.map(|(name, key)| (name, key.to_owned()));
+        assert_eq!(keys(&subjects, "127.0.0.1").await, published);
+        assert_eq!(keys(&subjects, "127.0.0.1").await, published, "they are no secret, and shown again");
+        let random = keys(&subjects, "0.0.0.0").await;
+        assert_eq!(random.len(), 2);
+        assert!(random.iter().zip(&published).all(|(new, old)| new.1 != old.1), "published keys are replaced");
+        assert!(keys(&subjects, "0.0.0.0").await.is_empty(), "random ones are shown once");
+        assert!(keys(&subjects, "127.0.0.1").await.is_empty(), "and stay");
+    }
+}

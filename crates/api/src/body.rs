@@ -58,6 +58,11 @@ impl Fields {
         self.0.remove(name).filter(|value| !value.is_null())
     }
 
+    /// A member, taken out, whatever it is.
+    pub fn take_even_null(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name)
+    }
+
     /// A list of `{"key","value"[,"init"][,"encryption"]}`.
     pub fn parameters(&mut self, name: &str) -> Result<Option<Parameters>, BodyError> {
         let malformed = || BodyError::malformed("parameters malformed!");
@@ -76,13 +81,20 @@ impl Fields {
         items.into_iter().map(parameter).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Parameters or annotations within their size.
-    pub fn bounded_parameters(&mut self, name: &'static str, allowed: u64) -> Result<Option<Parameters>, BodyError> {
-        let parameters = self.parameters(name)?;
-        match parameters.as_ref().map(Parameters::size_bytes) {
-            Some(is) if is > allowed => Err(BodyError::TooLarge { field: name, is, allowed }),
-            _ => Ok(parameters),
+    /// `parameters` and `annotations`, of `allowed` bytes each at most. The
+    /// shape of both is looked at before the size of either, as in OpenWhisk.
+    pub fn parameters_and_annotations(
+        &mut self,
+        allowed: u64,
+    ) -> Result<(Option<Parameters>, Option<Parameters>), BodyError> {
+        let (parameters, annotations) = (self.parameters("parameters")?, self.parameters("annotations")?);
+        for (field, list) in [("parameters", &parameters), ("annotations", &annotations)] {
+            let is = list.as_ref().map_or(0, Parameters::size_bytes);
+            if is > allowed {
+                return Err(BodyError::TooLarge { field, is, allowed });
+            }
         }
+        Ok((parameters, annotations))
     }
 
     /// `publish`.

@@ -10,13 +10,24 @@
 
 mod action;
 mod activation;
+mod arguments;
 mod body;
 pub mod messages;
+mod package;
 mod payload;
+mod rule;
+mod trigger;
 mod view;
 
 pub use action::{ActionPut, ActionRules, CODE_MAX_BYTES, LimitsPut, read_name};
 pub use activation::{ActivationListed, ActivationView, ResponseView};
+pub use arguments::Arguments;
 pub use body::{BodyError, Fields, parse_json};
+pub use package::PackagePut;
 pub use payload::{MAX_DEPTH, Payload};
-pub use view::{action_listed, action_view};
+pub use rule::{RulePut, parse_rule_status};
+pub use trigger::TriggerPut;
+pub use view::{
+    action_listed, action_view, package_contents_view, package_listed, package_view, rule_listed, rule_view,
+    trigger_listed, trigger_view,
+};

@@ -45,8 +45,65 @@ pub const DOCS_NOT_PERMITTED: &str = "The parameter 'docs' is not permitted with
 pub const LIMITS_ARE_FLAT: &str = "Inner entity level routes for limits are not yet implemented.";
 /// 400 of a write to an action through a binding.
 pub const NOT_ON_BINDING: &str = "Operation not permitted on package binding.";
+/// 400 of a binding to nothing.
+pub const BOUND_MISSING: &str = "Binding references a package that does not exist.";
+/// 409 of a binding to what is no package.
+pub const BOUND_IS_NO_PACKAGE: &str = "Cannot bind to a resource that is not a package.";
+/// 400 of a binding to a binding.
+pub const BOUND_IS_BINDING: &str = "Cannot bind to another package binding.";
+/// 409 of an update that would make a package a binding.
+pub const PACKAGE_STAYS_PACKAGE: &str = "Resource is a package and cannot be converted into a binding.";
+/// 400 of a new trigger whose feed is no path.
+pub const FEED_INVALID: &str = "Feed name is not valid";
+/// 400 of a new rule that lacks a part.
+pub const RULE_NEEDS_PARTS: &str = "rule requires a valid trigger and a valid action";
+/// 404 of a rule that is to be switched on for a trigger that is gone.
+pub const RULE_WITHOUT_TRIGGER: &str = "Only rules with existing triggers can be activated";
 /// The answer of a path outside the API.
 pub const ONLY_OPTIONS: &str = "HTTP method not allowed, supported methods: OPTIONS";
+
+/// 400 of a sequence that is too long, and the error of one that grew so.
+pub const SEQUENCE_TOO_LONG: &str = "Too many actions in the sequence.";
+/// 400 of a sequence of nothing.
+pub const SEQUENCE_EMPTY: &str = "No component specified for the sequence.";
+/// 400 of a sequence that contains itself.
+pub const SEQUENCE_CYCLIC: &str = "Sequence may not refer to itself.";
+/// 400 of a sequence with a part that is missing, and the error of one that lost it.
+pub const COMPONENT_MISSING: &str = "Sequence component does not exist.";
+/// The error of a sequence that the platform failed.
+pub const SEQUENCE_FAILED: &str = "Sequence failed.";
+/// The error of a composition that is too long.
+pub const COMPOSITION_TOO_LONG: &str = "Too many actions in the composition.";
+/// The error of a composition that the platform failed.
+pub const COMPOSITION_FAILED: &str = "Activation failure during composition.";
+/// The error of a sequence or composition that the platform's end cut short.
+pub const COMPOSITION_INTERRUPTED: &str =
+    "The platform was interrupted while the composition was running. Its actions may have had effects and were not run again.";
+
+/// The error of a sequence whose component did not answer in time.
+pub fn component_timed_out(component: impl std::fmt::Display) -> String {
+    format!("Timeout reached when retrieving activation {component} for sequence component.")
+}
+
+/// The error of a composition of which a part did not answer in time.
+pub fn composition_timed_out(part: impl std::fmt::Display) -> String {
+    format!("Timeout reached when retrieving activation {part} during composition.")
+}
+
+/// Told to a conductor: what it asked for is no name.
+pub fn composition_bad_name(json: impl std::fmt::Display) -> String {
+    format!("Failed to parse action name from json value {json} during composition.")
+}
+
+/// Told to a conductor: what it asked for is not there.
+pub fn composition_missing(name: impl std::fmt::Display) -> String {
+    format!("Failed to resolve action with name '{name}' during composition.")
+}
+
+/// Told to a conductor: it may not have what it asked for.
+pub fn composition_forbidden(name: impl std::fmt::Display) -> String {
+    format!("Failed entitlement check for action with name '{name}' during composition.")
+}
 
 /// 403 that names what may not be accessed.
 pub fn not_authorized(resource: impl std::fmt::Display) -> String {
@@ -61,6 +118,32 @@ pub fn kind_not_authorized(kind: &str) -> String {
 /// 404 that names what is missing.
 pub fn missing(resource: impl std::fmt::Display) -> String {
     format!("The requested resource '{resource}' does not exist.")
+}
+
+/// 400 of a package that may not be called so.
+pub fn reserved_package(name: &str) -> String {
+    format!("Package name '{name}' is reserved.")
+}
+
+/// 409 of a package that is to go with what is in it.
+pub fn package_not_empty(count: u64) -> String {
+    let noun = if count == 1 { "entity" } else { "entities" };
+    format!("Package not empty (contains {count} {noun}). Set force param or delete package contents.")
+}
+
+/// 400 of a rule whose trigger or action, as `part` says, is not there.
+pub fn part_missing(part: &str, name: impl std::fmt::Display) -> String {
+    format!("{part} /{name} does not exist")
+}
+
+/// 400 of a rule whose trigger or action cannot be read.
+pub fn part_corrupt(part: &str, name: impl std::fmt::Display) -> String {
+    format!("{part} /{name} is corrupted")
+}
+
+/// In a trigger's log: a rule that is switched off.
+pub fn rule_inactive(rule: impl std::fmt::Display, action: impl std::fmt::Display) -> String {
+    format!("Rule '{rule}' is inactive, action '{action}' was not activated.")
 }
 
 /// 422 of bindings that lead to one another.

@@ -4,7 +4,7 @@
 //! the client sent them, and the platform does not pay for parsing what it
 //! does not look at. Only the members' names are read, to merge parameters in.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -38,6 +38,22 @@ impl Payload {
         serde_json::from_str(whole.get()).map_err(|_| BodyError::malformed("JSON object expected"))
     }
 
+    /// The members of a JSON object; `None` of any other value.
+    pub fn of(value: &RawValue) -> Option<Self> {
+        if value.get().starts_with('{') { serde_json::from_str(value.get()).ok() } else { None }
+    }
+
+    /// Takes a member out.
+    pub fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
+        let place = self.0.iter().position(|(n, _)| n == name)?;
+        Some(self.0.remove(place).1)
+    }
+
+    /// Sets all members of another one.
+    pub fn set_all(&mut self, over: &Payload) {
+        over.0.iter().for_each(|(name, value)| self.set(name, value.clone()));
+    }
+
     /// Sets a member.
     pub fn set(&mut self, name: &str, value: Box<RawValue>) {
         match self.0.iter_mut().find(|(n, _)| n == name) {
@@ -51,22 +67,27 @@ impl Payload {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
-    /// These members on top of parameters, as one line of text.
-    pub fn over(self, parameters: &Parameters) -> Arc<RawValue> {
-        let merged = if parameters.is_empty() {
-            self
-        } else {
-            let raw = |p: &whisker_entity::Parameter| Some((p.key.clone(), to_raw_value(&p.value).ok()?));
-            let mut merged = Payload(parameters.iter().filter_map(raw).collect());
-            self.0.into_iter().for_each(|(name, value)| merged.set(&name, value));
-            merged
-        };
-        merged.into_text()
+    /// These members on top of parameters.
+    pub fn over(self, parameters: &Parameters) -> Payload {
+        if parameters.is_empty() {
+            return self;
+        }
+        let raw = |p: &whisker_entity::Parameter| Some((p.key.clone(), to_raw_value(&p.value).ok()?));
+        let mut merged: Vec<_> = parameters.iter().filter_map(raw).collect();
+        // A payload may have very many members: no search for each.
+        let places: HashMap<_, _> = merged.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+        for (name, value) in self.0 {
+            match places.get(&name) {
+                Some(&place) => merged[place].1 = value,
+                None => merged.push((name, value)),
+            }
+        }
+        Payload(merged)
     }
 
     /// The object as one line of text.
-    fn into_text(self) -> Arc<RawValue> {
-        let mut text = serde_json::to_string(&self).unwrap_or_else(|_| "{}".into());
+    pub fn to_text(&self) -> Arc<RawValue> {
+        let mut text = serde_json::to_string(self).unwrap_or_else(|_| "{}".into());
         // Line breaks in JSON are never inside a string: they are mere space,
         // and the runtimes' protocol has one line for each request.
         if text.contains(['\n', '\r']) {
@@ -96,9 +117,9 @@ impl<'de> Deserialize<'de> for Payload {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload, A::Error> {
-                // A payload may have very many members: no search for each.
+                // Here too: no search for each.
                 let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                let mut places = std::collections::HashMap::<String, usize>::new();
+                let mut places = HashMap::<String, usize>::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     match places.get(&name) {
                         Some(&place) => members[place].1 = value,
@@ -150,7 +171,7 @@ mod tests {
 
     fn merged(body: &str, parameters: serde_json::Value) -> String {
         let parameters: Parameters = serde_json::from_value(parameters).expect("parameters");
-        Payload::parse(body.as_bytes()).expect("a payload").over(&parameters).get().to_owned()
+        Payload::parse(body.as_bytes()).expect("a payload").over(&parameters).to_text().get().to_owned()
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod put;
 use whisker_api::messages;
 use whisker_entity::{EntityName, EntityPath, Package, QualifiedName};
 
-pub(crate) use list::{list, list_package};
+pub(crate) use list::list_package;
 
 use crate::{
     controller::{Call, Controller},

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use whisker_dispatch::Dispatch;
-use whisker_entity::{EntityName, EntityPath, Identity, Millis, QualifiedName, TransactionId};
+use whisker_entity::{EntityName, EntityPath, Identity, Millis, TransactionId};
 use whisker_store::{Activations, Entities, Subjects};
 
 use crate::{
@@ -19,12 +19,14 @@ use crate::{
     environment,
     info::{self, Platform},
     invocation::Caller,
-    namespaces,
+    list, namespaces, packages,
     query::Query,
     rejection::Rejection,
     reply::{Cors, REQUEST_ID, Reply},
     route::{Destination, Resource, Route, Space, route},
+    rules,
     throttle::Rates,
+    triggers,
 };
 
 /// The REST API.
@@ -35,6 +37,7 @@ pub struct Controller {
     pub(crate) dispatch: Dispatch,
     pub(crate) platform: Arc<dyn Platform>,
     pub(crate) invocations: Rates<EntityName>,
+    pub(crate) fires: Rates<EntityName>,
     pub(crate) bodies: Bodies,
     authenticator: Authenticator,
 }
@@ -67,10 +70,15 @@ pub(crate) struct Call<'a> {
     body: Incoming,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// On whose behalf this invokes something.
     pub fn caller(&self) -> Caller {
         Caller { who: self.who.clone(), transaction: self.transaction.clone(), began: self.began, cause: None }
+    }
+
+    /// The request's headers.
+    pub fn headers(&self) -> &'a HeaderMap {
+        self.headers
     }
 
     /// The body, as JSON text.
@@ -87,22 +95,6 @@ impl Call<'_> {
             Err(Rejection::Forbidden(whisker_api::messages::not_authorized(path)))
         }
     }
-
-    /// The name of an entity in the caller's own namespace.
-    pub fn own_entity(
-        &self,
-        space: &Space,
-        package: Option<EntityName>,
-        name: EntityName,
-    ) -> Result<QualifiedName, Rejection> {
-        let path = EntityPath { package, ..space.resolve(&self.who.namespace) };
-        let qualified = QualifiedName::new(path, name);
-        if qualified.path.namespace == self.who.namespace {
-            Ok(qualified)
-        } else {
-            Err(Rejection::Forbidden(whisker_api::messages::not_authorized(qualified)))
-        }
-    }
 }
 
 impl Controller {
@@ -114,6 +106,7 @@ impl Controller {
             dispatch: parts.dispatch,
             platform: parts.platform,
             invocations: Rates::default(),
+            fires: Rates::default(),
             bodies: Bodies::new(&config.limits),
             authenticator: Authenticator::new(parts.subjects, config.limits.failed_authentications_per_minute),
             config,
@@ -163,14 +156,14 @@ impl Controller {
         match resource? {
             Resource::Namespaces => namespaces::list(&call),
             Resource::Limits(space) => namespaces::limits(self, &call, &space),
-            Resource::List(space, collection) => {
-                let path = call.own(&space)?;
-                actions::list(self, &call, collection, &path).await
-            }
+            Resource::List(space, collection) => list::serve(self, &call, &space, collection).await,
             Resource::PackageList(space, package) => actions::list_package(self, &call, &space, package).await,
             Resource::Action(verb, space, package, name) => {
                 actions::serve(self, call, verb, &space, package, name).await
             }
+            Resource::Package(verb, space, name) => packages::serve(self, call, verb, &space, name).await,
+            Resource::Trigger(verb, space, name) => triggers::serve(self, call, verb, &space, name).await,
+            Resource::Rule(verb, space, name) => rules::serve(self, call, verb, &space, name).await,
             Resource::Activations(space) => activations::list(self, &call, &space).await,
             Resource::Activation(space, id, part) => activations::get(self, &call, &space, id, part).await,
         }

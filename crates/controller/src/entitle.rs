@@ -53,30 +53,31 @@ pub async fn package(controller: &Controller, who: &Identity, name: &QualifiedNa
     Err(Rejection::Unprocessable(messages::circular_binding(name)))
 }
 
-/// Whether one may read, or invoke, several actions; all that one may not are
-/// told at once, in alphabetical order.
-pub async fn actions<'a>(
+/// Whether one may read, or invoke, what an entity is made of: a rule's trigger
+/// and action, a sequence's components. All that one may not is told at once,
+/// in alphabetical order; a package is told by itself, as soon as it is met.
+pub async fn parts<'a>(
     controller: &Controller,
     who: &Identity,
-    names: impl IntoIterator<Item = &'a QualifiedName>,
+    trigger: Option<&QualifiedName>,
+    actions: impl IntoIterator<Item = &'a QualifiedName>,
 ) -> Result<(), Rejection> {
     let mut refused = Vec::new();
-    for name in names {
-        match action(controller, who, name).await {
-            Ok(()) => {}
-            // A package is told by itself, as soon as it is met.
-            Err(Rejection::Forbidden(_)) if name.path.package.is_none() => refused.push(name.to_string()),
-            Err(rejection) => return Err(rejection),
+    let mut own = |name: &QualifiedName| {
+        if owner(who, name).is_err() {
+            refused.push(name.to_string());
+        }
+    };
+    trigger.into_iter().for_each(&mut own);
+    for name in actions {
+        match name.package() {
+            Some(of) => package(controller, who, &of).await?,
+            None => own(name),
         }
     }
-    refuse(refused)
-}
-
-/// The refusal of several resources at once; none of none.
-pub fn refuse(mut names: Vec<String>) -> Result<(), Rejection> {
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() { Ok(()) } else { Err(Rejection::Forbidden(messages::not_authorized(names.join(", ")))) }
+    refused.sort_unstable();
+    refused.dedup();
+    if refused.is_empty() { Ok(()) } else { Err(Rejection::Forbidden(messages::not_authorized(refused.join(", ")))) }
 }
 
 /// The refusal of one resource.

@@ -79,7 +79,7 @@ pub async fn invoke(
         activation: id,
         controller: controller.config.id.clone(),
         blocking: wait.is_some(),
-        content: payload.over(parameters),
+        content: payload.over(parameters).to_text(),
         init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
         cause: caller.cause,
     };

@@ -22,13 +22,17 @@ mod environment;
 mod found;
 mod info;
 mod invocation;
+mod list;
 mod namespaces;
+mod packages;
 mod query;
 mod rejection;
 mod reply;
 mod resolve;
 mod route;
+mod rules;
 mod throttle;
+mod triggers;
 
 pub use config::{Config, Limits};
 pub use controller::{Controller, Parts};

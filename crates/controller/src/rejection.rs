@@ -46,8 +46,12 @@ pub enum Rejection {
     Missing,
     /// 404: a resource, by name.
     MissingNamed(QualifiedName),
+    /// 404: a rule to be switched on has lost its trigger.
+    RuleWithoutTrigger,
     /// 409.
     Conflict(&'static str),
+    /// 409: a package with so many actions is to go without them.
+    NotEmpty(u64),
     /// 400: what the request asks for makes no sense.
     Bad(String),
     /// 422: what is stored leads nowhere.
@@ -91,6 +95,8 @@ impl Rejection {
             Self::Missing => (S::NOT_FOUND, Rest, messages::MISSING.into()),
             Self::MissingNamed(name) => (S::NOT_FOUND, Rest, messages::missing(name)),
             Self::Conflict(text) => (S::CONFLICT, Rest, (*text).into()),
+            Self::RuleWithoutTrigger => (S::NOT_FOUND, Rest, messages::RULE_WITHOUT_TRIGGER.into()),
+            Self::NotEmpty(count) => (S::CONFLICT, Rest, messages::package_not_empty(*count)),
             Self::Bad(text) => (S::BAD_REQUEST, Rest, text.clone()),
             Self::Unprocessable(text) => (S::UNPROCESSABLE_ENTITY, Rest, text.clone()),
             Self::PartTooLarge(text) => (S::PAYLOAD_TOO_LARGE, Rest, text.clone()),
@@ -98,6 +104,12 @@ impl Rejection {
             Self::Internal(text) => (S::INTERNAL_SERVER_ERROR, Rest, (*text).into()),
             Self::Unavailable => (S::SERVICE_UNAVAILABLE, Rest, messages::UNAVAILABLE.into()),
         }
+    }
+
+    /// What a client would be told, for those who tell somebody else.
+    pub fn told(&self) -> (StatusCode, String) {
+        let (status, _, text) = self.parts();
+        (status, text)
     }
 
     /// The answer that tells the client.

@@ -50,6 +50,12 @@ pub enum Resource {
     PackageList(Space, EntityName),
     /// An action, in a namespace or a package.
     Action(Verb, Space, Option<EntityName>, EntityName),
+    /// A package or a binding.
+    Package(Verb, Space, EntityName),
+    /// A trigger.
+    Trigger(Verb, Space, EntityName),
+    /// A rule.
+    Rule(Verb, Space, EntityName),
     /// The activations of a namespace.
     Activations(Space),
     /// One activation.
@@ -163,6 +169,17 @@ fn in_namespace(method: &Method, space: &str, collection: &str, rest: &[&str]) -
         ("actions", [package, action]) if !action.is_empty() => {
             Ok(Resource::Action(verb(method)?, space()?, Some(name(package)?), name(action)?))
         }
+        ("packages", [] | [""]) if method == Method::GET => Ok(Resource::List(space()?, Collection::Packages)),
+        // Nobody invokes a package.
+        ("packages", [package]) if !package.is_empty() && method != Method::POST => {
+            Ok(Resource::Package(verb(method)?, space()?, name(package)?))
+        }
+        ("triggers", [] | [""]) if method == Method::GET => Ok(Resource::List(space()?, Collection::Triggers)),
+        ("triggers", [trigger]) if !trigger.is_empty() => {
+            Ok(Resource::Trigger(verb(method)?, space()?, name(trigger)?))
+        }
+        ("rules", [] | [""]) if method == Method::GET => Ok(Resource::List(space()?, Collection::Rules)),
+        ("rules", [rule]) if !rule.is_empty() => Ok(Resource::Rule(verb(method)?, space()?, name(rule)?)),
         ("activations", [] | [""]) if method == Method::GET => Ok(Resource::Activations(space()?)),
         ("activations", [id, part @ ..]) if method == Method::GET => {
             let part = match part {
@@ -273,6 +290,10 @@ mod tests {
             (Method::PUT, "/api/v1/namespaces/_/actions/p/"),
             (Method::PATCH, "/api/v1/namespaces/_/actions/x"),
             (Method::GET, "/api/v1/namespaces/_/actions/a/b/c"),
+            (Method::GET, "/api/v1/namespaces/_/triggers/a/b"),
+            (Method::GET, "/api/v1/namespaces/_/rules/a/"),
+            (Method::POST, "/api/v1/namespaces/_/packages/p"),
+            (Method::PUT, "/api/v1/namespaces/_/packages"),
             (Method::GET, "/api/v1//namespaces"),
             (Method::GET, "/api/v1/namespaces/_//actions"),
             (Method::GET, "/api/v1/namespaces/_"),

@@ -1,5 +1,7 @@
 //! Parameters and annotations: keyed JSON values.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -69,11 +71,7 @@ impl Parameters {
 
     /// These, with `over` on top: its values win.
     pub fn merged(&self, over: &Parameters) -> Parameters {
-        let mut merged = self.clone();
-        for parameter in &over.0 {
-            merged.set(parameter.clone());
-        }
-        merged
+        self.0.iter().chain(&over.0).cloned().collect()
     }
 
     /// In the order in which they were given.
@@ -100,9 +98,19 @@ impl Parameters {
 
 impl FromIterator<Parameter> for Parameters {
     fn from_iter<T: IntoIterator<Item = Parameter>>(iter: T) -> Self {
-        let mut parameters = Parameters::default();
-        iter.into_iter().for_each(|p| parameters.set(p));
-        parameters
+        // A body may hold very many: no search for each.
+        let mut places = HashMap::<String, usize>::new();
+        let mut parameters: Vec<Parameter> = Vec::new();
+        for parameter in iter {
+            match places.get(&parameter.key) {
+                Some(&place) => parameters[place] = parameter,
+                None => {
+                    places.insert(parameter.key.clone(), parameters.len());
+                    parameters.push(parameter);
+                }
+            }
+        }
+        Self(parameters)
     }
 }
 

@@ -44,6 +44,33 @@ pub struct Link {
     pub status: RuleStatus,
 }
 
+impl Links {
+    /// What a trigger knows of a rule.
+    pub fn get(&self, rule: &QualifiedName) -> Option<&Link> {
+        self.0.iter().find(|(name, _)| name == rule).map(|(_, link)| link)
+    }
+
+    /// Joins a rule, or changes how it is joined.
+    pub fn set(&mut self, rule: &QualifiedName, link: Link) {
+        match self.0.iter_mut().find(|(name, _)| name == rule) {
+            Some((_, old)) => *old = link,
+            None => self.0.push((rule.clone(), link)),
+        }
+    }
+
+    /// Takes a rule away.
+    pub fn remove(&mut self, rule: &QualifiedName) {
+        self.0.retain(|(name, _)| name != rule);
+    }
+}
+
+impl Trigger {
+    /// What this knows of a rule.
+    pub fn link(&self, rule: &QualifiedName) -> Option<&Link> {
+        self.rules.as_ref().and_then(|links| links.get(rule))
+    }
+}
+
 impl Serialize for Links {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, link)| (name, link)))

@@ -1,0 +1,16 @@
+//! `DELETE /rules/NAME`.
+
+use http::StatusCode;
+use whisker_api::rule_view;
+use whisker_entity::{QualifiedName, Rule, RuleStatus};
+
+use crate::{controller::Controller, found::find, rejection::Rejection, reply::Reply, rules::link};
+
+/// Takes a rule from its trigger, deletes it, and shows what it was: inactive
+/// by then.
+pub async fn delete(controller: &Controller, name: &QualifiedName) -> Result<Reply, Rejection> {
+    let rule = find::<Rule>(controller, name).await?;
+    link::part(controller, &rule.trigger.0, name).await?;
+    controller.documents.delete(name, rule.revision()).await?;
+    Ok(Reply::json(StatusCode::OK, &rule_view(&rule, RuleStatus::Inactive)))
+}

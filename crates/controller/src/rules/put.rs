@@ -1,0 +1,113 @@
+//! `PUT /rules/NAME`: create or update.
+
+use http::StatusCode;
+use whisker_api::{RulePut, messages, rule_view};
+use whisker_entity::{Link, Millis, QualifiedName, Reference, Rule, RuleStatus, Trigger, Version};
+use whisker_store::{Document, Revision};
+
+use crate::{
+    body::Kind,
+    controller::{Call, Controller},
+    entitle, environment,
+    found::{find, find_if_any},
+    rejection::Rejection,
+    reply::Reply,
+    resolve::resolve,
+    rules::link,
+};
+
+/// Creates a rule, which is active then, or updates it with `?overwrite=true`.
+pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -> Result<Reply, Rejection> {
+    let overwrite = call.query.boolean("overwrite", false)?;
+    let who = call.who.clone();
+    let body = call.read(controller, Kind::Entity).await?;
+    let max_bytes = controller.config.limits.parameters_max_bytes;
+    let put = RulePut::parse(&body.bytes, &name.path.namespace, max_bytes)?;
+    entitle::parts(controller, &who, put.trigger.as_ref(), &put.action).await?;
+    let found = find_if_any::<Rule>(controller, &name).await?;
+    let now = environment::now();
+    match &found {
+        Some(_) if !overwrite => Err(Rejection::Conflict(messages::EXISTS)),
+        Some(old) => {
+            let status = link::status(controller, old).await?;
+            let rule = update(Rule::clone(old), put, now);
+            let left = Some(&old.trigger.0).filter(|trigger| **trigger != rule.trigger.0);
+            write(controller, &name, rule, status, left, Some(old.revision())).await
+        }
+        None => write(controller, &name, create(&name, put, now)?, RuleStatus::Active, None, None).await,
+    }
+}
+
+/// Writes a rule: the trigger that it joins, the one that it leaves, and last
+/// its own document.
+async fn write(
+    controller: &Controller,
+    name: &QualifiedName,
+    rule: Rule,
+    status: RuleStatus,
+    left: Option<&QualifiedName>,
+    based_on: Option<&Revision>,
+) -> Result<Reply, Rejection> {
+    let (trigger, action) = (rule.trigger.0.clone(), rule.action.0.clone());
+    check_parts(controller, &trigger, &action).await?;
+    link::join(controller, &trigger, name, &Link { action: Reference(action), status }).await?;
+    if let Some(left) = left {
+        link::part(controller, left, name).await?;
+    }
+    let view = rule_view(&rule, status);
+    if let Err(error) = controller.documents.put(&Document::Rule(rule), based_on).await {
+        let written: Vec<_> = [Some(&trigger), left].into_iter().flatten().collect();
+        link::mend(controller, name, &written, status).await;
+        return Err(error.into());
+    }
+    Ok(Reply::json(StatusCode::OK, &view))
+}
+
+/// Both parts of a rule must exist when it is written; either may go later.
+async fn check_parts(
+    controller: &Controller,
+    trigger: &QualifiedName,
+    action: &QualifiedName,
+) -> Result<(), Rejection> {
+    let told = |part, name| {
+        move |rejection| match rejection {
+            Rejection::Missing => Rejection::Bad(messages::part_missing(part, name)),
+            Rejection::Internal(messages::CORRUPT) => Rejection::Bad(messages::part_corrupt(part, name)),
+            Rejection::Conflict(text) => Rejection::Bad(text.into()),
+            other => other,
+        }
+    };
+    find::<Trigger>(controller, trigger).await.map(drop).map_err(told("trigger", trigger))?;
+    resolve(controller, action).await.map(drop).map_err(told("action", action))
+}
+
+fn create(name: &QualifiedName, put: RulePut, now: Millis) -> Result<Rule, Rejection> {
+    let (Some(trigger), Some(action)) = (put.trigger, put.action) else {
+        return Err(Rejection::Bad(messages::RULE_NEEDS_PARTS.into()));
+    };
+    Ok(Rule {
+        namespace: name.path.clone(),
+        name: name.name.clone(),
+        trigger: Reference(trigger),
+        action: Reference(action),
+        version: put.version.unwrap_or(Version::FIRST),
+        publish: put.publish.unwrap_or(false),
+        annotations: put.annotations.unwrap_or_default(),
+        updated: now,
+    })
+}
+
+/// What the body names is replaced as a whole; the rest stays.
+fn update(rule: Rule, put: RulePut, now: Millis) -> Rule {
+    Rule {
+        trigger: put.trigger.map_or(rule.trigger, Reference),
+        action: put.action.map_or(rule.action, Reference),
+        version: put.version.unwrap_or_else(|| rule.version.next()),
+        publish: put.publish.unwrap_or(rule.publish),
+        annotations: put.annotations.unwrap_or(rule.annotations),
+        // Lists are ordered by this, so time does not run backwards in it.
+        updated: now.max(rule.updated + 1),
+        namespace: rule.namespace,
+        name: rule.name,
+    }
+}

@@ -1,6 +1,6 @@
 //! `DELETE /packages/NAME`.
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use http::StatusCode;
 use whisker_api::package_view;
 use whisker_entity::{EntityPath, Package, QualifiedName};
@@ -44,8 +44,10 @@ async fn empty(controller: &Controller, path: &EntityPath) -> Result<(), Rejecti
         if contents.is_empty() {
             return Ok(());
         }
-        let each = stream::iter(contents.iter().map(|document| delete_one(controller, document)));
-        each.buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        // Boxed for the compiler, which cannot see that what closures borrow may be sent.
+        let each: Vec<BoxFuture<'_, Result<(), Error>>> =
+            contents.iter().map(|document| delete_one(controller, document).boxed()).collect();
+        stream::iter(each).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
     }
 }
 

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Serialize;
 use serde_json::json;
@@ -57,7 +57,9 @@ pub async fn fire(controller: &Controller, call: Call<'_>, name: &QualifiedName)
     let id = environment::activation_id(caller.began);
     let result = payload.to_text();
     let arguments = payload.over(&headers).over(&trigger.parameters);
-    let rules = links.iter().map(|(rule, link)| run(controller, &caller, rule, link, &arguments));
+    // Boxed for the compiler, which cannot see that what closures borrow may be sent.
+    let rules: Vec<BoxFuture<'_, String>> =
+        links.iter().map(|(rule, link)| run(controller, &caller, rule, link, &arguments).boxed()).collect();
     let logs = stream::iter(rules).buffered(AT_ONCE).collect().await;
     let record = Activation {
         namespace: caller.who.namespace.clone(),

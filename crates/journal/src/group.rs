@@ -1,8 +1,12 @@
 //! Mode `Power`: one thread writes and syncs what has gathered meanwhile.
 //!
-//! There is no delay that waits for company. While a sync is under way,
-//! appends queue up, and the next sync is for all of them: the more there are
-//! at once, the more share one.
+//! While a sync is under way appends queue up, and the next sync is for all of
+//! them: the more there are at once, the more share one. No delay waits for
+//! company. But whoever has been answered is likely to append again within
+//! microseconds, and the first of them must not have a sync for itself while
+//! all others wait for the next: so the writer gives way while appends arrive,
+//! until there are as many as in the last group. One task alone never waits.
+//! With 16 tasks that makes 1.6 times the rate, for the bus three times.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +28,11 @@ const GROUP_BYTES: u64 = 4 << 20;
 /// Appends that wait for a disk which cannot keep up take at most so many
 /// bytes of memory; beyond that the journal is full.
 const WAITING_BYTES: u64 = 128 << 20;
+
+/// How often the writer gives way to the tasks that it has just answered,
+/// without another append having arrived, before it stops waiting for as many
+/// as last time.
+const PATIENCE: u32 = 3;
 
 /// What the writer has to do. Bounded by `WAITING_BYTES`; releases by the
 /// number of live entries.
@@ -102,9 +111,9 @@ impl Queue {
         }
     }
 
-    /// The next group, as soon as there is anything; `None` when the journal
-    /// is closed and all is done.
-    fn next(&self) -> Option<(Vec<Waiting>, Vec<u64>)> {
+    /// The next group, after one of `last` appends, as soon as there is
+    /// anything; `None` when the journal is closed and all is done.
+    fn next(&self, last: usize) -> Option<(Vec<Waiting>, Vec<u64>)> {
         let mut work = self.lock();
         while work.appends.is_empty() && work.releases.is_empty() {
             if work.closed {
@@ -112,6 +121,14 @@ impl Queue {
             }
             work.asleep = true;
             work = self.wake.wait(work).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut misses = 0;
+        while work.appends.len() < last && misses < PATIENCE && !work.closed {
+            let before = work.appends.len();
+            drop(work);
+            std::thread::yield_now();
+            work = self.lock();
+            misses = if work.appends.len() > before { 0 } else { misses + 1 };
         }
         let mut group = Vec::new();
         let mut bytes = 0;
@@ -143,7 +160,9 @@ impl Drop for Closing<'_> {
 pub(crate) fn run(shared: &Shared) {
     let Some(queue) = &shared.queue else { return };
     let closing = Closing(queue);
-    while let Some((group, releases)) = queue.next() {
+    let mut last = 0;
+    while let Some((group, releases)) = queue.next(last) {
+        last = group.len();
         let doomed = write_group(shared, queue, group, &releases);
         if doomed {
             shared.sweep();

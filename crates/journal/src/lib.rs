@@ -38,9 +38,10 @@
 //!
 //! # Why not SQLite, which the store has anyway?
 //!
-//! A promise lives for milliseconds. A row that is inserted, committed and
-//! deleted costs twenty times the append and the unlink of a whole segment,
-//! and the checkpoints of its log stall every tenth millisecond.
+//! A promise lives for milliseconds. Kept as a row it is inserted and deleted,
+//! in groups, some 50,000 times a second on the machine on which an append with
+//! its release runs 500,000 times; and when SQLite moves its log into the file,
+//! the one writer stands still for ten milliseconds.
 
 mod append;
 mod config;

@@ -120,7 +120,8 @@ impl Scan {
     }
 }
 
-#[cfg(feature = "fuzzing")]
+/// Scans any bytes, and checks that each of them is accounted for.
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn fuzz(bytes: &[u8]) -> usize {
     let salt = Header::decode(bytes).map_or(0, |header| {
         assert_eq!(Header::decode(&header.encode()), Ok(header.clone()));

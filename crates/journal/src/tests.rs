@@ -6,6 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 
+use proptest::prelude::*;
+
 use crate::file::Disk;
 use crate::{Config, Damaged, Durability, Error, Journal, Recovery, Token};
 
@@ -229,4 +231,27 @@ fn a_torn_group_is_cut_off_even_when_its_end_arrived_first() {
     let (journal, recovery) = open(folder.path(), Durability::Power);
     assert_eq!(payloads(&journal, &recovery), [b"answered"]);
     assert_eq!(recovery.torn.map(|torn| torn.bytes), Some(300));
+}
+
+proptest! {
+    #[test]
+    fn a_mangled_segment_is_read_without_panic_and_each_byte_accounted_for(
+        sizes in prop::collection::vec(0..300_usize, 0..20),
+        blows in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = open(folder.path(), Durability::Process);
+        let tokens: Vec<_> = sizes.iter().map(|size| put(&journal, &vec![5; *size])).collect();
+        journal.release_all(tokens.into_iter().step_by(2));
+        for path in segments(folder.path()) {
+            let mut bytes = fs::read(path).unwrap();
+            for (at, byte) in &blows {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            bytes.truncate(end.index(bytes.len() + 1));
+            crate::segment::fuzz(&bytes);
+        }
+    }
 }

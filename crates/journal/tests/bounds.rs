@@ -144,3 +144,14 @@ async fn concurrent_appends_in_mode_power_share_syncs_and_keep_their_bytes() {
         recovery.live.iter().map(|live| (live.token, live.tag, journal.read(live.token).unwrap().payload)).collect();
     assert!(found == kept);
 }
+
+#[test]
+fn the_mode_can_be_changed_between_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut kept = Vec::new();
+    for life in 0..6_usize {
+        let (journal, recovery) = Journal::open(config(folder.path(), MODES[life % 2])).unwrap();
+        assert_eq!(recovery.live.iter().map(|live| live.token).collect::<Vec<_>>(), kept);
+        kept.push(journal.append(0, b"kept").wait().unwrap());
+    }
+}

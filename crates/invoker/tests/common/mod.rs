@@ -52,6 +52,22 @@ pub struct TestBus {
     pub refuses: AtomicBool,
 }
 
+/// What one life of an invoker has of the world. A dead one gets no answer
+/// any more, and can do nothing.
+struct Line<T> {
+    to: Arc<T>,
+    cut: Arc<AtomicBool>,
+}
+
+impl<T> Line<T> {
+    async fn to(&self) -> &T {
+        if self.cut.load(Ordering::SeqCst) {
+            std::future::pending().await
+        }
+        &self.to
+    }
+}
+
 impl TestBus {
     pub fn told(&self) -> Vec<Told> {
         self.told.lock().unwrap().clone()
@@ -67,11 +83,11 @@ impl TestBus {
 }
 
 #[async_trait]
-impl InvokerBus for TestBus {
+impl InvokerBus for Line<TestBus> {
     async fn receive(&self) -> Option<Delivery> {
         loop {
-            let arrived = self.arrived.notified();
-            if let Some(delivery) = self.queue.lock().unwrap().pop_front() {
+            let arrived = self.to.arrived.notified();
+            if let Some(delivery) = self.to().await.queue.lock().unwrap().pop_front() {
                 return Some(delivery);
             }
             arrived.await;
@@ -79,28 +95,31 @@ impl InvokerBus for TestBus {
     }
 
     async fn starting(&self, activation: ActivationId) -> Result<(), Error> {
-        if self.refuses.load(Ordering::SeqCst) {
+        let bus = self.to().await;
+        if bus.refuses.load(Ordering::SeqCst) {
             return Err(Error::Unavailable(None));
         }
-        self.tell(Told::Starting(activation));
+        bus.tell(Told::Starting(activation));
         Ok(())
     }
 
     async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<(), Error> {
+        let bus = self.to().await;
         match acknowledgement {
             Acknowledgement::Result { activation, .. } => {
-                self.tell(Told::Result(activation.id));
-                self.results.lock().unwrap().insert(activation.id, activation);
+                bus.tell(Told::Result(activation.id));
+                bus.results.lock().unwrap().insert(activation.id, activation);
             }
             Acknowledgement::Completion { activation, system_error, .. } => {
-                self.tell(Told::Completion(activation, system_error));
+                bus.tell(Told::Completion(activation, system_error));
             }
         }
         Ok(())
     }
 
     async fn done(&self, activations: &[ActivationId]) -> Result<(), Error> {
-        activations.iter().for_each(|id| self.tell(Told::Done(*id)));
+        let bus = self.to().await;
+        activations.iter().for_each(|id| bus.tell(Told::Done(*id)));
         Ok(())
     }
 }
@@ -122,43 +141,43 @@ impl Store {
 }
 
 #[async_trait]
-impl Activations for Store {
+impl Activations for Line<Store> {
     async fn put(&self, records: &[Arc<Activation>]) -> Result<(), whisker_store::Error> {
-        self.here()?;
-        Activations::put(&self.memory, records).await
+        self.to().await.here()?;
+        Activations::put(&self.to().await.memory, records).await
     }
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, whisker_store::Error> {
-        Activations::get(&self.memory, namespace, id).await
+        Activations::get(&self.to().await.memory, namespace, id).await
     }
     async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, whisker_store::Error> {
-        self.here()?;
-        self.memory.known(ids).await
+        self.to().await.here()?;
+        self.to().await.memory.known(ids).await
     }
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, whisker_store::Error> {
-        Activations::list(&self.memory, query, page).await
+        Activations::list(&self.to().await.memory, query, page).await
     }
     async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, whisker_store::Error> {
-        self.memory.list_full(query, page).await
+        self.to().await.memory.list_full(query, page).await
     }
     async fn count(&self, query: &ActivationQuery) -> Result<u64, whisker_store::Error> {
-        Activations::count(&self.memory, query).await
+        Activations::count(&self.to().await.memory, query).await
     }
     async fn prune(&self, retention: Retention) -> Result<u64, whisker_store::Error> {
-        self.memory.prune(retention).await
+        self.to().await.memory.prune(retention).await
     }
 }
 
 #[async_trait]
-impl Entities for Store {
+impl Entities for Line<Store> {
     async fn get(&self, name: &QualifiedName) -> Result<whisker_store::Stored, whisker_store::Error> {
-        self.here()?;
-        Entities::get(&self.memory, name).await
+        self.to().await.here()?;
+        Entities::get(&self.to().await.memory, name).await
     }
     async fn put(&self, document: &Document, based_on: Option<&Revision>) -> Result<Revision, whisker_store::Error> {
-        Entities::put(&self.memory, document, based_on).await
+        Entities::put(&self.to().await.memory, document, based_on).await
     }
     async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), whisker_store::Error> {
-        self.memory.delete(name, based_on).await
+        self.to().await.memory.delete(name, based_on).await
     }
     async fn list(
         &self,
@@ -166,18 +185,18 @@ impl Entities for Store {
         path: &EntityPath,
         page: Page,
     ) -> Result<Vec<Document>, whisker_store::Error> {
-        Entities::list(&self.memory, collection, path, page).await
+        Entities::list(&self.to().await.memory, collection, path, page).await
     }
     async fn count(
         &self,
         collection: whisker_store::Collection,
         path: &EntityPath,
     ) -> Result<u64, whisker_store::Error> {
-        Entities::count(&self.memory, collection, path).await
+        Entities::count(&self.to().await.memory, collection, path).await
     }
     async fn code(&self, hash: whisker_entity::CodeHash) -> Result<Arc<str>, whisker_store::Error> {
-        self.here()?;
-        self.memory.code(hash).await
+        self.to().await.here()?;
+        self.to().await.memory.code(hash).await
     }
 }
 
@@ -187,7 +206,7 @@ pub struct World {
     pub store: Arc<Store>,
     pub fake: Fake,
     pub config: Config,
-    folder: tempfile::TempDir,
+    folder: Mutex<tempfile::TempDir>,
     began: Instant,
     next: AtomicU64,
 }
@@ -196,6 +215,7 @@ pub struct World {
 pub struct Running {
     cancel: CancellationToken,
     task: JoinHandle<Result<(), whisker_invoker::Error>>,
+    cut: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -208,11 +228,6 @@ impl Running {
         time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
     }
 
-    /// As `kill -9` does it: nothing is finished.
-    pub async fn crash(self) {
-        self.task.abort();
-        let _ = self.task.await;
-    }
 }
 
 impl World {
@@ -222,7 +237,7 @@ impl World {
             store: Arc::default(),
             fake,
             config: Config::default(),
-            folder: tempfile::tempdir().unwrap(),
+            folder: Mutex::new(tempfile::tempdir().unwrap()),
             began: Instant::now(),
             next: AtomicU64::new(1),
         }
@@ -230,17 +245,33 @@ impl World {
 
     pub fn start(&self) -> Running {
         let began = self.began;
+        let cut = Arc::new(AtomicBool::new(false));
+        let folder = self.folder.lock().unwrap().path().to_owned();
         let parts = Parts {
-            bus: self.bus.clone(),
-            entities: self.store.clone(),
-            activations: self.store.clone(),
+            bus: Arc::new(Line { to: self.bus.clone(), cut: cut.clone() }),
+            entities: Arc::new(Line { to: self.store.clone(), cut: cut.clone() }),
+            activations: Arc::new(Line { to: self.store.clone(), cut: cut.clone() }),
             sandbox: Arc::new(self.fake.clone()),
-            spool: Spool::open(whisker_journal::Config::new(self.folder.path())).unwrap(),
+            spool: Spool::open(whisker_journal::Config::new(folder)).unwrap(),
             clock: Arc::new(move || EPOCH + began.elapsed().as_millis() as u64),
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(Invoker::new(self.config.clone(), parts).run(cancel.clone()));
-        Running { cancel, task }
+        Running { cancel, task, cut }
+    }
+
+    /// As `kill -9` does it: nothing is finished, and what is on disk stays as
+    /// it is at this moment.
+    pub fn crash(&self, invoker: Running) {
+        invoker.cut.store(true, Ordering::SeqCst);
+        invoker.task.abort();
+        let copy = tempfile::tempdir().unwrap();
+        let mut folder = self.folder.lock().unwrap();
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        *folder = copy;
     }
 
     pub fn now(&self) -> Millis {
@@ -275,7 +306,7 @@ impl World {
             annotations,
             updated: self.now(),
         };
-        Entities::put(&*self.store, &Document::Action(action), based_on).await.unwrap()
+        Entities::put(&self.store.memory, &Document::Action(action), based_on).await.unwrap()
     }
 
     /// A blocking message for `guest/NAME`, from `guest`.
@@ -324,7 +355,7 @@ impl World {
     /// The record in the store, once its message is done with.
     pub async fn record(&self, id: ActivationId) -> Activation {
         self.until("a record", || self.bus.told().contains(&Told::Done(id))).await;
-        Activations::get(&*self.store, &guest(), id).await.unwrap()
+        Activations::get(&self.store.memory, &guest(), id).await.unwrap()
     }
 
     pub async fn is_recorded(&self, id: ActivationId) -> bool {

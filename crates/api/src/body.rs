@@ -8,9 +8,12 @@ use crate::messages;
 /// What is wrong with a body. Its text is the whole message for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    /// It is not what the request needs: 400.
+    /// It cannot be understood: 400, told by OpenWhisk's HTTP framework.
     #[error("{0}")]
-    Bad(String),
+    Malformed(String),
+    /// It is understood and makes no sense: 400, told by OpenWhisk's handlers.
+    #[error("{0}")]
+    Refused(String),
     /// A part of it is too large: 413.
     #[error("{}", messages::larger_than_allowed(.field, *.is, *.allowed))]
     TooLarge {
@@ -26,12 +29,12 @@ pub enum BodyError {
 impl BodyError {
     /// A body of the wrong shape, told in OpenWhisk's wrapping.
     pub fn malformed(detail: impl AsRef<str>) -> Self {
-        Self::Bad(messages::malformed_body(detail.as_ref()))
+        Self::Malformed(messages::malformed_body(detail.as_ref()))
     }
 
     /// A value that a rule refuses, told as OpenWhisk does: without wrapping.
     pub fn requirement(detail: impl std::fmt::Display) -> Self {
-        Self::Bad(format!("requirement failed: {detail}"))
+        Self::Refused(format!("requirement failed: {detail}"))
     }
 }
 

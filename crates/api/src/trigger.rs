@@ -33,7 +33,7 @@ impl TriggerPut {
         match self.annotations.as_ref().and_then(|annotations| annotations.get("feed")) {
             None => Ok(()),
             Some(feed) if feed.as_str().is_some_and(is_path) => Ok(()),
-            Some(_) => Err(BodyError::Bad(messages::FEED_INVALID.into())),
+            Some(_) => Err(BodyError::Refused(messages::FEED_INVALID.into())),
         }
     }
 }

@@ -171,7 +171,9 @@ impl Controller {
 
     async fn open(&self, route: Route) -> Result<Reply, Rejection> {
         match route {
-            Route::Options => Ok(Reply::text(StatusCode::OK, "OK")),
+            Route::Options { api } => {
+                Ok(Reply::text(StatusCode::OK, "OK").cors(if api { Cors::Rest } else { Cors::Top }))
+            }
             Route::Ping => Ok(Reply::text(StatusCode::OK, "pong").cors(Cors::Bare)),
             Route::Deployment => Ok(info::deployment(&self.config)),
             Route::Api => Ok(info::api(&self.config)),

@@ -84,7 +84,8 @@ impl Rejection {
             }
             Self::Invalid(text) => (S::BAD_REQUEST, Bare, text.clone()),
             Self::Query { name, detail } => (S::BAD_REQUEST, Bare, messages::malformed_query(name, detail)),
-            Self::Body(error @ BodyError::Bad(_)) => (S::BAD_REQUEST, Bare, error.to_string()),
+            Self::Body(error @ BodyError::Malformed(_)) => (S::BAD_REQUEST, Bare, error.to_string()),
+            Self::Body(error @ BodyError::Refused(_)) => (S::BAD_REQUEST, Rest, error.to_string()),
             Self::Body(error @ BodyError::TooLarge { .. }) => (S::PAYLOAD_TOO_LARGE, Rest, error.to_string()),
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, Bare, messages::TOO_LARGE.into()),
             Self::Slow => (S::REQUEST_TIMEOUT, Bare, messages::BAD_REQUEST.into()),

@@ -15,8 +15,11 @@ use crate::rejection::Rejection;
 /// What anyone may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// Any path, with OPTIONS.
-    Options,
+    /// Any path, with OPTIONS; whether it is in the API.
+    Options {
+        /// Below `/api/v1`.
+        api: bool,
+    },
     /// `GET /`: the deployment.
     Deployment,
     /// `GET /ping`: we live.
@@ -117,7 +120,7 @@ pub enum Destination {
 /// Finds the route of a request.
 pub fn route(method: &Method, path: &str) -> Result<Destination, Rejection> {
     if method == Method::OPTIONS {
-        return Ok(Destination::Open(Route::Options));
+        return Ok(Destination::Open(Route::Options { api: path.starts_with("/api/v1") }));
     }
     let path = without_dots(path);
     let Some(below) = path.strip_prefix("/api/v1").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {

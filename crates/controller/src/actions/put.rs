@@ -38,7 +38,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
         return Err(Rejection::Forbidden(messages::kind_not_authorized(exec.kind())));
     }
     if let Some(exec) = &put.exec {
-        check_exec(controller, exec)?;
+        check_exec(controller, exec).await?;
     }
     let found = find_if_any::<Action>(controller, &name).await?;
     let now = environment::now();
@@ -59,13 +59,19 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     Ok(Reply::json(StatusCode::OK, &action_view(&action, true)))
 }
 
-/// What this platform can run.
-fn check_exec(controller: &Controller, exec: &Exec) -> Result<(), Rejection> {
-    controller.platform.check_code(exec).map_err(Rejection::Bad)
+/// Refuses archives that would not be unpacked. Looking through one takes
+/// time, which other requests need not wait for.
+async fn check_exec(controller: &Controller, exec: &Exec) -> Result<(), Rejection> {
+    if !exec.binary() {
+        return Ok(());
+    }
+    let (platform, exec) = (controller.platform.clone(), exec.clone());
+    let checked = tokio::task::spawn_blocking(move || platform.check_code(&exec)).await;
+    checked.map_err(|_| Rejection::Internal(messages::INTERNAL))?.map_err(Rejection::Bad)
 }
 
 fn create(name: QualifiedName, put: ActionPut, now: Millis) -> Result<Action, Rejection> {
-    let exec = put.exec.ok_or_else(|| Rejection::Body(whisker_api::BodyError::Bad(messages::EXEC_UNDEFINED.into())))?;
+    let exec = put.exec.ok_or_else(|| Rejection::Bad(messages::EXEC_UNDEFINED.into()))?;
     let mut annotations = put.annotations.unwrap_or_default();
     // A new action's containers get no key unless its owner says so.
     if annotations.get(PROVIDE_API_KEY).is_none() {

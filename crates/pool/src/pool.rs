@@ -488,6 +488,7 @@ impl<R> Pool<R> {
 
     /// Gives waiting runs to the action's containers, as far as these go.
     fn serve(&mut self, key: &Arc<Key>, orders: &mut Vec<Order<R>>) {
+        let mut served = false;
         while !self.gives_way(key) {
             let Some(action) = self.actions.get_mut(key) else { return };
             let idle = || action.idle.last().map(|(_, slot)| slot);
@@ -496,6 +497,11 @@ impl<R> Pool<R> {
             if !self.give(slot, ticket, Reason::Warm, orders) {
                 break;
             }
+            served = true;
+        }
+        if served && self.claims.first() == Some(key) {
+            // That was its turn: the next container is another's.
+            self.turn_over();
         }
         self.claim(key);
     }
@@ -578,7 +584,6 @@ impl<R> Pool<R> {
             };
             if !action.open.is_empty() || !action.idle.is_empty() {
                 self.serve(&key, orders);
-                self.turn_over();
                 continue;
             }
             if let Some(stem) = self.stems.oldest(&action.shape) {

@@ -36,8 +36,8 @@ pub struct Config {
     pub result_limit_bytes: u64,
     /// How many bytes of a longer one are kept.
     pub truncation_bytes: u64,
-    /// Actions (without their code) that are remembered, about.
-    pub cached_actions: usize,
+    /// Bytes of actions (without their code) that are remembered, about.
+    pub cached_action_bytes: usize,
     /// Bytes of code that are remembered, about.
     pub cached_code_bytes: usize,
     /// Records that are written to the store at once, at most.
@@ -77,7 +77,7 @@ impl Default for Config {
             tick: Duration::from_millis(250),
             result_limit_bytes: MB,
             truncation_bytes: MB,
-            cached_actions: 10_000,
+            cached_action_bytes: 16 << 20,
             cached_code_bytes: 32 << 20,
             batch_records: 512,
             batch_bytes: 4 << 20,

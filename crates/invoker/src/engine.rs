@@ -68,7 +68,7 @@ impl Engine {
             bus: parts.bus,
             activations: parts.activations,
             sandbox: parts.sandbox,
-            resolver: Resolver::new(parts.entities, config.cached_actions, config.cached_code_bytes),
+            resolver: Resolver::new(parts.entities, config.cached_action_bytes, config.cached_code_bytes),
             spool: parts.spool,
             meters: Meters::new(),
             keeper: Mutex::new(keeper::State::new(pool)),

@@ -58,6 +58,8 @@ impl Invoker {
     /// (or until the bus is closed). Then lets what runs end, within
     /// [`Config::stop_grace`], kills the rest, removes every container, and
     /// writes the records that the store takes.
+    ///
+    /// Dropped before its end it leaves its tasks behind.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
         let engine = self.engine;
         engine.sandbox.sweep().await.map_err(Error::Sweep)?;

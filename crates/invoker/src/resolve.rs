@@ -37,8 +37,8 @@ const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 impl Resolver {
-    pub fn new(entities: Arc<dyn Entities>, actions: usize, code_bytes: usize) -> Self {
-        Self { entities, documents: Mutex::new(Cache::new(actions)), codes: Mutex::new(Cache::new(code_bytes)) }
+    pub fn new(entities: Arc<dyn Entities>, action_bytes: usize, code_bytes: usize) -> Self {
+        Self { entities, documents: Mutex::new(Cache::new(action_bytes)), codes: Mutex::new(Cache::new(code_bytes)) }
     }
 
     /// What is known without waiting.
@@ -73,8 +73,9 @@ impl Resolver {
             Exec::Sequence { .. } => return Err(Outcome::whisk_error(words::ACTION_MISMATCH)),
         };
         let revision = stored.revision.0;
+        let weight = weight(&action);
         let resolved = Resolved { action: Arc::new(action), revision: revision.clone(), kind };
-        lock(&self.documents).put((message.action.clone(), revision), resolved.clone(), 1);
+        lock(&self.documents).put((message.action.clone(), revision), resolved.clone(), weight);
         Ok(resolved)
     }
 
@@ -108,6 +109,16 @@ impl Resolver {
         lock(&self.codes).put((hash, binary), code.clone(), weight);
         Ok(code)
     }
+}
+
+/// Bytes that an action takes in memory, about.
+fn weight(action: &Action) -> usize {
+    let inline = match action.exec.code() {
+        Some(ExecCode::Inline(text)) => text.len(),
+        Some(ExecCode::Attached { .. }) | None => 0,
+    };
+    let lists = action.parameters.size_bytes() + action.annotations.size_bytes();
+    1024 + inline + usize::try_from(lists).unwrap_or(usize::MAX / 2)
 }
 
 fn decode(text: &Arc<str>, binary: bool) -> Result<Code, Outcome> {

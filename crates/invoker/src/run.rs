@@ -102,11 +102,6 @@ impl Engine {
     ) -> Performed {
         let Job { message, action, .. } = job;
         let failed = |outcome| Performed::Over(outcome, Times::none(self.wall()));
-        if let Err(error) = self.bus.starting(message.activation).await {
-            let (id, error) = (message.activation, &error as &dyn std::error::Error);
-            tracing::error!(activation.id = %id, error, "A run was not begun, since the bus could not take note of it");
-            return failed(Outcome::whisk_error(words::NOT_PROVISIONED));
-        }
         let limit_ms = action.limits.timeout;
         let deadline = Duration::from_millis(limit_ms);
         let arguments = arguments::split(&message.content, &message.init_args);
@@ -126,6 +121,9 @@ impl Engine {
                     Ok(code) => code,
                     Err(outcome) => return failed(outcome),
                 };
+                if let Err(outcome) = self.note_start(job).await {
+                    return failed(outcome);
+                }
                 let request = Init {
                     activation: message.activation,
                     name: action.name.to_string(),
@@ -160,6 +158,11 @@ impl Engine {
             result_limit_bytes: self.config.result_limit_bytes,
             truncation_bytes: self.config.truncation_bytes,
         };
+        if init.is_none()
+            && let Err(outcome) = self.note_start(job).await
+        {
+            return failed(outcome);
+        }
         let (run_start, began) = (self.wall(), Instant::now());
         let end = container.run(run, deadline).await;
         let took = began.elapsed();
@@ -173,6 +176,16 @@ impl Engine {
             Err(Error::Gone) => Performed::Gone,
             Err(error) => Performed::Over(self.backend_failed(job, &error, words::ABNORMAL_RUN), times),
         }
+    }
+
+    /// Has the bus note, as late as can be, that user code is about to see the
+    /// activation: from here on it is not run again after a crash.
+    async fn note_start(&self, job: &Job) -> Result<(), Outcome> {
+        self.bus.starting(job.message.activation).await.map_err(|error| {
+            let (id, error) = (job.message.activation, &error as &dyn std::error::Error);
+            tracing::error!(activation.id = %id, error, "A run was not begun, since the bus could not take note of it");
+            Outcome::whisk_error(words::NOT_PROVISIONED)
+        })
     }
 
     fn backend_failed(&self, job: &Job, error: &Error, words: &str) -> Outcome {

@@ -173,9 +173,12 @@ impl Spool {
         cancel: CancellationToken,
     ) {
         while self.wait_for_news(&cancel).await {
-            tokio::select! {
-                () = time::sleep(pace.batch_wait) => {}
-                () = cancel.cancelled() => {}
+            // Others may come along; after an outage they are there already.
+            if self.len() < pace.batch_records {
+                tokio::select! {
+                    () = time::sleep(pace.batch_wait) => {}
+                    () = cancel.cancelled() => {}
+                }
             }
             let mut pause = pace.retry / 64;
             while !self.write_batch(store, safe, pace).await {

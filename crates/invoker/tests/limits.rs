@@ -34,9 +34,7 @@ fn obedient() -> Fake {
             Event::Run { .. } if is("scalar") => Act::answers("5"),
             Event::Run { .. } if is("error") => Act::answers(r#"{"x":1,"error":"no luck"}"#),
             Event::Run { .. } if is("long") => Act::answers(format!(r#"{{"long":"{}"}}"#, "x".repeat(100))),
-            Event::Run { .. } if is("noisy") => {
-                (0..30).fold(Act::echo(), |act, _| act.prints("y".repeat(99_999)))
-            }
+            Event::Run { .. } if is("noisy") => (0..30).fold(Act::echo(), |act, _| act.prints("y".repeat(99_999))),
             Event::Run { .. } => Act::echo().prints("said"),
         }
     })

@@ -227,7 +227,6 @@ impl Running {
         self.cancel.cancel();
         time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
     }
-
 }
 
 impl World {

@@ -64,6 +64,7 @@ fn main() {
         reads(&store, records, actions).await;
         write_latency(&store, "alone", records).await;
         pruned_while_written(&store, records).await;
+        uploaded_while_written(&store, records).await;
     });
     let begun = Instant::now();
     drop(store);
@@ -263,6 +264,21 @@ async fn pruned_while_written(store: &Arc<Embedded>, records: u64) {
     };
     write_latency(store, "while others are pruned", records + 5_000).await;
     pruning.await.unwrap();
+}
+
+/// What code of 48 MB costs those who write meanwhile.
+async fn uploaded_while_written(store: &Arc<Embedded>, records: u64) {
+    let upload = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            let action = action("guest/large", &"0123456789abcde\n".repeat(3 << 20), 1);
+            let begun = Instant::now();
+            Entities::put(&*store, &whisker_store::Document::Action(action), None).await.unwrap();
+            println!("48 MB of code were stored in {:.0} ms", ms(begun.elapsed()));
+        })
+    };
+    write_latency(store, "while code is uploaded", records + 10_000).await;
+    upload.await.unwrap();
 }
 
 fn at(sorted: &[Duration], part: f64) -> Duration {

@@ -17,8 +17,8 @@ use crate::{
     writer::Changes,
 };
 
-/// Records that one step of pruning takes away at most: some 5 ms of the
-/// writer's time.
+/// Records that one step of pruning takes away at most: about 1 ms of the
+/// writer's time, several where their pages must come from the disk.
 const PRUNE_ROWS: i64 = 250;
 
 /// Bytes of results and logs after which a step ends: large records take
@@ -35,8 +35,9 @@ impl Activations for Embedded {
             return Ok(());
         }
         let rows = records.iter().map(New::of).collect::<Result<Vec<_>, _>>()?;
+        let bytes = rows.iter().map(New::bytes).sum();
         let put = move |changes: &mut Changes| rows.iter().try_for_each(|row| row.put(changes)).map_err(database);
-        self.writer().write(put).await
+        self.writer().write(bytes, put).await
     }
 
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, Error> {
@@ -80,7 +81,7 @@ impl Activations for Embedded {
     }
 
     async fn prune(&self, retention: Retention) -> Result<u64, Error> {
-        self.writer().write(move |changes| prune(changes, retention).map_err(database)).await
+        self.writer().write(0, move |changes| prune(changes, retention).map_err(database)).await
     }
 }
 
@@ -152,6 +153,14 @@ impl New {
         Ok(Self { action, head: record::head(record)?, logs: record::logs(record)?, record: record.clone() })
     }
 
+    fn result(&self) -> Option<&str> {
+        self.record.response.result.as_deref().map(|result| result.get())
+    }
+
+    fn bytes(&self) -> usize {
+        self.head.len() + self.logs.len() + self.result().map_or(0, str::len)
+    }
+
     fn put(&self, changes: &mut Changes) -> rusqlite::Result<()> {
         let Changes { connection, series, .. } = changes;
         let namespace = series.number(connection, self.record.namespace.as_str())?;
@@ -161,16 +170,8 @@ impl New {
             "INSERT INTO activations (id, start, namespace, action, head, result, logs)
             VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
         )?;
-        let result = self.record.response.result.as_deref().map(|result| result.get());
-        let row = params![
-            self.record.id.to_bytes(),
-            stored(self.record.start),
-            namespace,
-            action,
-            self.head,
-            result,
-            self.logs
-        ];
+        let (id, start) = (self.record.id.to_bytes(), stored(self.record.start));
+        let row = params![id, start, namespace, action, self.head, self.result(), self.logs];
         if insert.execute(row)? > 0 {
             [namespace, action, all].into_iter().for_each(|number| series.grow(number, 1));
         }

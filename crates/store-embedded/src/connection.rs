@@ -13,19 +13,23 @@ pub(crate) const BUSY: Duration = Duration::from_secs(2);
 /// Bytes that the log file may keep once it was copied back.
 const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 
-/// The connection that writes; the first to be opened.
-pub(crate) fn writer(path: &Path, durability: Durability) -> rusqlite::Result<Connection> {
+/// The connection that writes; the first to be opened. `None` where the file
+/// system cannot have a write-ahead log.
+pub(crate) fn writer(path: &Path, durability: Durability) -> rusqlite::Result<Option<Connection>> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let synchronous = match durability {
         Durability::Process => "NORMAL",
         Durability::Power => "FULL",
     };
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let mode: String = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        return Ok(None);
+    }
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     connection.pragma_update(None, "cache_size", -8 * 1024)?;
-    Ok(connection)
+    Ok(Some(connection))
 }
 
 /// The connection that copies the log back.

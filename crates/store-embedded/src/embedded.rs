@@ -49,7 +49,8 @@ impl Embedded {
             true => OpenError::Damaged { path: path.clone(), source },
             false => OpenError::Database { path: path.clone(), source },
         };
-        let mut connection = connection::writer(&path, config.durability).map_err(failed)?;
+        let connection = connection::writer(&path, config.durability).map_err(failed)?;
+        let mut connection = connection.ok_or_else(|| OpenError::FileSystem { path: path.clone() })?;
         schema::migrate(&mut connection, &path)?;
         let readers = Readers::open(&path, config.readers).map_err(failed)?;
         let (log, checkpointer) = Log::start(&mut connection, &path).map_err(failed)?;

@@ -34,12 +34,12 @@ impl Entities for Embedded {
                 entity.await.map_err(|e| Error::Unavailable(e.into()))??
             }
         };
-        self.writer().write(move |changes| entity.put(changes, based_on.as_ref())).await
+        self.writer().write(entity.bytes(), move |changes| entity.put(changes, based_on.as_ref())).await
     }
 
     async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), Error> {
         let (name, based_on) = (name.to_string(), based_on.clone());
-        self.writer().write(move |changes| delete(&changes.connection, &name, &based_on)).await
+        self.writer().write(0, move |changes| delete(&changes.connection, &name, &based_on)).await
     }
 
     async fn list(&self, collection: Collection, path: &EntityPath, page: Page) -> Result<Vec<Document>, Error> {
@@ -127,6 +127,10 @@ impl Entity {
             text: code.map(|(_, text)| text),
             name,
         })
+    }
+
+    fn bytes(&self) -> usize {
+        self.document.len() + self.text.as_ref().map_or(0, |text| text.len())
     }
 
     fn put(&self, changes: &mut Changes, based_on: Option<&Revision>) -> Result<Revision, Error> {

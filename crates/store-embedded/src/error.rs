@@ -39,6 +39,12 @@ pub enum OpenError {
         /// The latest schema that this program knows.
         known: u32,
     },
+    /// Without what a write-ahead log needs, as network file systems are.
+    #[error("{path} is on a file system without shared memory maps; choose a data directory on a local disk")]
+    FileSystem {
+        /// The file.
+        path: PathBuf,
+    },
     /// A database of something else.
     #[error("{path} is a database, but not one of Whisker's")]
     Foreign {

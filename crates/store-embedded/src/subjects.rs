@@ -42,7 +42,7 @@ impl Subjects for Embedded {
         if !namespaces.iter().all(|(name, uuid)| seen.0.insert(name) & seen.1.insert(uuid)) {
             return Err(Error::Stale);
         }
-        self.writer().write(move |changes| put(&changes.connection, &name, &namespaces, &document)).await
+        self.writer().write(0, move |changes| put(&changes.connection, &name, &namespaces, &document)).await
     }
 
     async fn delete(&self, subject: &str) -> Result<(), Error> {
@@ -52,7 +52,7 @@ impl Subjects for Embedded {
             connection.prepare_cached("DELETE FROM subjects WHERE name = ?")?.execute([&subject])
         };
         self.writer()
-            .write(move |changes| match delete(&changes.connection) {
+            .write(0, move |changes| match delete(&changes.connection) {
                 Ok(0) => Err(Error::Missing),
                 deleted => deleted.map(drop).map_err(database),
             })
@@ -88,7 +88,7 @@ impl Subjects for Embedded {
                 .execute(params![namespace, document]),
             None => connection.prepare_cached("DELETE FROM limits WHERE namespace = ?")?.execute([&namespace]),
         };
-        self.writer().write(move |changes| put(&changes.connection).map(drop).map_err(database)).await
+        self.writer().write(0, move |changes| put(&changes.connection).map(drop).map_err(database)).await
     }
 }
 

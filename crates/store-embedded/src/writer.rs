@@ -21,6 +21,10 @@ const QUEUE: usize = 1_024;
 /// the last.
 const GROUP: usize = 256;
 
+/// Bytes in one transaction at most, save where one change alone has more:
+/// who writes little does not wait for several who upload much.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
 /// How long a caller waits, in the queue and for its commit together.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -74,6 +78,9 @@ impl Changes {
 
 /// One change with its caller, in the eyes of the thread.
 trait Change: Send {
+    /// About how much is written.
+    fn bytes(&self) -> usize;
+
     /// Makes the change; an error only if the transaction must go back.
     fn make(&mut self, changes: &mut Changes) -> Result<(), Error>;
 
@@ -83,6 +90,7 @@ trait Change: Send {
 }
 
 struct Job<F, T> {
+    bytes: usize,
     change: F,
     outcome: Option<Result<T, Error>>,
     caller: oneshot::Sender<Result<T, Error>>,
@@ -93,6 +101,10 @@ where
     F: FnMut(&mut Changes) -> Result<T, Error> + Send,
     T: Send,
 {
+    fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn make(&mut self, changes: &mut Changes) -> Result<(), Error> {
         match (self.change)(changes) {
             outcome @ (Ok(_) | Err(Error::Missing | Error::Stale)) => {
@@ -124,14 +136,16 @@ impl Writer {
         Ok((Self { queue }, thread))
     }
 
-    /// Has a change made, and answers once it is committed. The change may be
-    /// called twice: what it made the first time is taken back then.
+    /// Has a change of about so many bytes made, and answers once it is
+    /// committed. The change may be called twice: what it made the first time
+    /// is taken back then.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
+        bytes: usize,
         change: impl FnMut(&mut Changes) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (caller, answer) = oneshot::channel();
-        let job: Box<dyn Change> = Box::new(Job { change, outcome: None, caller });
+        let job: Box<dyn Change> = Box::new(Job { bytes, change, outcome: None, caller });
         let written = async {
             self.queue.send(job).await.map_err(|_| ended())?;
             answer.await.unwrap_or_else(|_| Err(ended()))
@@ -146,22 +160,41 @@ fn ended() -> Error {
 }
 
 fn run(mut waiting: mpsc::Receiver<Box<dyn Change>>, mut changes: Changes, mut log: Log) {
-    let mut group = Vec::with_capacity(GROUP);
-    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-        if group.len() > 1 && attempt(&mut changes, &mut group).is_ok() {
-            group.drain(..).for_each(|change| change.answer(Ok(())));
-        }
-        let mut failed = false;
-        for mut alone in group.drain(..) {
-            let end = attempt(&mut changes, std::slice::from_mut(&mut alone));
-            failed |= end.is_err();
-            alone.answer(end);
-        }
-        match failed {
-            false => log.after_group(&changes.connection),
-            true => log.after_failure(&changes.connection),
+    let mut taken = Vec::with_capacity(GROUP);
+    while waiting.blocking_recv_many(&mut taken, GROUP) > 0 {
+        while !taken.is_empty() {
+            let group = taken.drain(..first_group(&taken)).collect();
+            match commit(&mut changes, group) {
+                true => log.after_group(&changes.connection),
+                false => log.after_failure(&changes.connection),
+            }
         }
     }
+}
+
+/// How many of these changes go into one transaction.
+fn first_group(taken: &[Box<dyn Change>]) -> usize {
+    let mut bytes = 0;
+    let fit = taken.iter().take_while(|change| {
+        bytes += change.bytes();
+        bytes <= GROUP_BYTES
+    });
+    fit.count().max(1)
+}
+
+/// Commits a group, or what of it can be committed alone; whether that was all.
+fn commit(changes: &mut Changes, mut group: Vec<Box<dyn Change>>) -> bool {
+    if group.len() > 1 && attempt(changes, &mut group).is_ok() {
+        group.into_iter().for_each(|change| change.answer(Ok(())));
+        return true;
+    }
+    let mut all = true;
+    for mut alone in group {
+        let end = attempt(changes, std::slice::from_mut(&mut alone));
+        all &= end.is_ok();
+        alone.answer(end);
+    }
+    all
 }
 
 fn attempt(changes: &mut Changes, group: &mut [Box<dyn Change>]) -> Result<(), Error> {

@@ -16,7 +16,7 @@ use whisker_store::{
     Activations, Collection, Document, Entities, Error, Retention,
     testing::samples::{WHOLE, action, all_of, id, parse, path, records},
 };
-use whisker_store_embedded::{Config, Durability, Embedded};
+use whisker_store_embedded::{Config, Embedded};
 
 /// Set for the child, which is this test binary again.
 const DATA_DIR: &str = "WHISKER_TEST_CRASH_DATA_DIR";
@@ -86,8 +86,7 @@ fn batch(n: u64) -> impl Iterator<Item = ActivationId> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "run by the test above, in a process of its own"]
 async fn child_writes_until_it_is_killed() {
-    let config = Config { durability: Durability::Power, ..Config::new(env::var(DATA_DIR).unwrap()) };
-    let store = Arc::new(Embedded::open(&config).unwrap());
+    let store = Arc::new(Embedded::open(&Config::new(env::var(DATA_DIR).unwrap())).unwrap());
     let first = Activations::count(&*store, &all_of("ns")).await.unwrap() / 3;
     // Pruning runs beside, over nothing: it must not count what is not there.
     let none = Retention { not_before: 0, max_count: u64::MAX };

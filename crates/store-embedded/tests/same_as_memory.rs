@@ -187,8 +187,13 @@ fn document(kind: u8, name: &str, updated: u64, code: u8) -> Document {
     }
 }
 
+/// Few, since each makes a file; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn it_answers_as_memory_does(steps in vec(step(), 1..60)) {

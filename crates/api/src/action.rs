@@ -6,7 +6,7 @@ use whisker_entity::{
     Version, is_base64_code,
 };
 
-use crate::{BodyError, Fields};
+use crate::{BodyError, Fields, rule::read_reference};
 
 /// What the reader of an action's body needs to know.
 pub struct ActionRules<'a> {
@@ -115,20 +115,7 @@ fn read_components(mut exec: Map<String, Value>, namespace: &EntityName) -> Resu
         Some(_) => return Err(BodyError::malformed("'components' must be an array")),
         None => return Err(BodyError::malformed("'components' must be defined for sequence kind")),
     };
-    let component = |value: Value| {
-        let text = value.as_str().ok_or_else(|| BodyError::malformed("'components' must be an array"))?;
-        read_name(text, namespace)
-    };
-    components.into_iter().map(component).collect()
-}
-
-/// A qualified name in a body: `/ns/[pkg/]name`, where `_` is the caller's namespace.
-pub fn read_name(text: &str, namespace: &EntityName) -> Result<QualifiedName, BodyError> {
-    let mut name = QualifiedName::parse(text).map_err(|e| BodyError::malformed(e.to_string()))?;
-    if name.path.namespace.as_str() == "_" {
-        name.path.namespace = namespace.clone();
-    }
-    Ok(name)
+    components.iter().map(|component| read_reference(component, namespace)).collect()
 }
 
 fn read_blackbox(mut exec: Map<String, Value>) -> Result<Exec, BodyError> {

@@ -19,7 +19,7 @@ mod rule;
 mod trigger;
 mod view;
 
-pub use action::{ActionPut, ActionRules, CODE_MAX_BYTES, LimitsPut, read_name};
+pub use action::{ActionPut, ActionRules, CODE_MAX_BYTES, LimitsPut};
 pub use activation::{ActivationListed, ActivationView, ResponseView};
 pub use arguments::Arguments;
 pub use body::{BodyError, Fields, parse_json};

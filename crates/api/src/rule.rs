@@ -35,9 +35,12 @@ impl RulePut {
 
 /// `"/ns/[pkg/]name"` or `{"path":"ns[/pkg]","name"}`, where `_` is the
 /// caller's namespace.
-fn read_reference(value: &Value, namespace: &EntityName) -> Result<QualifiedName, BodyError> {
+pub(crate) fn read_reference(value: &Value, namespace: &EntityName) -> Result<QualifiedName, BodyError> {
     let malformed = || BodyError::malformed("fully qualified name malformed");
     let mut name = match value {
+        Value::String(text) if text.is_empty() => {
+            return Err(BodyError::malformed("requirement failed: path undefined"));
+        }
         Value::String(text) if text.split('/').filter(|segment| !segment.is_empty()).count() < 2 => {
             return Err(BodyError::malformed(
                 "requirement failed: The fully qualified name of the entity must contain at least the namespace and \
@@ -104,6 +107,7 @@ mod tests {
         for bad in ["5", r#"{"name":"a"}"#, r#"{"path":"_","name":"-a"}"#, r#""/_/-t""#, r#""/a/b/c/d""#] {
             assert_eq!(trigger(bad), Err("~fully qualified name malformed".into()), "{bad}");
         }
+        assert_eq!(trigger(r#""""#), Err("~requirement failed: path undefined".into()));
         assert!(trigger(r#""t""#).is_err_and(|text| text.contains("must contain at least the namespace")));
     }
 

@@ -33,6 +33,8 @@ pub struct Limits {
     pub fires_per_minute: u32,
     /// Actions in a sequence: 400 beyond.
     pub sequence_length: u32,
+    /// Sequences and compositions under way at once: 503 beyond.
+    pub compositions: usize,
     /// Longest code in bytes: 413 beyond.
     pub code_max_bytes: u64,
     /// Most that parameters, and annotations, of an entity take, in bytes: 413 beyond.
@@ -66,6 +68,7 @@ impl Default for Limits {
             concurrent_invocations: 10_000,
             fires_per_minute: 1_000_000,
             sequence_length: 50,
+            compositions: 10_000,
             code_max_bytes: 48 * MB,
             parameters_max_bytes: MB,
             payload_max_bytes: MB,

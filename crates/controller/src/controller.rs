@@ -1,11 +1,16 @@
 //! One request: found its route, known who asks, done, answered.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use whisker_dispatch::Dispatch;
 use whisker_entity::{EntityName, EntityPath, Identity, Millis, TransactionId};
 use whisker_store::{Activations, Entities, Subjects};
@@ -21,6 +26,7 @@ use crate::{
     invocation::Caller,
     list, namespaces, packages,
     query::Query,
+    records::Records,
     rejection::Rejection,
     reply::{Cors, REQUEST_ID, Reply},
     route::{Destination, Resource, Route, Space, route},
@@ -39,6 +45,10 @@ pub struct Controller {
     pub(crate) invocations: Rates<EntityName>,
     pub(crate) fires: Rates<EntityName>,
     pub(crate) bodies: Bodies,
+    pub(crate) records: Arc<Records>,
+    /// Places for sequences and compositions under way.
+    pub(crate) compositions: Arc<Semaphore>,
+    me: Weak<Self>,
     authenticator: Authenticator,
 }
 
@@ -52,6 +62,8 @@ pub struct Parts {
     pub subjects: Arc<dyn Subjects>,
     /// The way to the invokers.
     pub dispatch: Dispatch,
+    /// The way of the controller's own records to the store.
+    pub records: Arc<Records>,
     /// What else the process knows.
     pub platform: Arc<dyn Platform>,
 }
@@ -99,8 +111,8 @@ impl<'a> Call<'a> {
 
 impl Controller {
     /// Starts nothing: requests come through [`handle`](Self::handle).
-    pub fn new(config: Config, parts: Parts) -> Self {
-        Self {
+    pub fn new(config: Config, parts: Parts) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
             documents: Documents::new(parts.entities),
             activations: parts.activations,
             dispatch: parts.dispatch,
@@ -108,9 +120,23 @@ impl Controller {
             invocations: Rates::default(),
             fires: Rates::default(),
             bodies: Bodies::new(&config.limits),
+            records: parts.records,
+            compositions: Arc::new(Semaphore::new(config.limits.compositions)),
+            me: me.clone(),
             authenticator: Authenticator::new(parts.subjects, config.limits.failed_authentications_per_minute),
             config,
-        }
+        })
+    }
+
+    /// For tasks that outlive a request.
+    pub(crate) fn shared(&self) -> Result<Arc<Self>, Rejection> {
+        self.me.upgrade().ok_or(Rejection::Unavailable)
+    }
+
+    /// Waits until sequences and compositions have ended and the controller's
+    /// records are written, once no more requests come.
+    pub async fn close(&self) {
+        self.records.close().await;
     }
 
     /// Answers one request. `peer` is who is connected.

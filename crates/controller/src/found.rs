@@ -39,6 +39,12 @@ pub struct Found<T> {
     kind: PhantomData<T>,
 }
 
+impl<T> Clone for Found<T> {
+    fn clone(&self) -> Self {
+        Self { stored: self.stored.clone(), kind: PhantomData }
+    }
+}
+
 impl<T: Kind> Found<T> {
     fn new(stored: Arc<Stored>) -> Result<Self, Rejection> {
         match T::of(&stored.document) {

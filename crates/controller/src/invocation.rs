@@ -7,12 +7,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use whisker_api::{Payload, messages};
+use whisker_api::{Arguments, Payload, messages};
 use whisker_bus::ActivationMessage;
 use whisker_dispatch::Outcome;
 use whisker_entity::{Activation, ActivationId, Identity, Millis, TransactionId};
 
-use crate::{controller::Controller, environment, rejection::Rejection, resolve::Resolved};
+use crate::{
+    compose::{self, Shape},
+    controller::Controller,
+    environment,
+    rejection::Rejection,
+    resolve::Resolved,
+};
 
 /// On whose behalf something is invoked, and on what occasion.
 #[derive(Clone)]
@@ -25,6 +31,13 @@ pub struct Caller {
     pub began: Millis,
     /// The activation that it is a part of.
     pub cause: Option<ActivationId>,
+}
+
+impl Caller {
+    /// Whether its namespace keeps records.
+    pub fn wants_records(&self) -> bool {
+        self.who.limits.store_activations != Some(false)
+    }
 }
 
 /// What became of an invocation.
@@ -62,6 +75,20 @@ pub async fn invoke(
     payload: Payload,
     wait: Option<Duration>,
 ) -> Result<Invoked, Rejection> {
+    match Shape::of(&resolved.action) {
+        Shape::Single => single(controller, caller, resolved, payload.into(), wait).await,
+        shape => compose::invoke(controller, caller, resolved, shape, payload.into(), wait).await,
+    }
+}
+
+/// Invokes the code of an action: the action itself, or once a conductor.
+pub async fn single(
+    controller: &Controller,
+    caller: &Caller,
+    resolved: &Resolved,
+    arguments: Arguments,
+    wait: Option<Duration>,
+) -> Result<Invoked, Rejection> {
     let action = &resolved.action;
     if controller.config.manifest.resolve(action.exec.kind()).is_ok_and(|runtime| runtime.deprecated) {
         return Err(Rejection::Bad(messages::deprecated_kind(action.exec.kind())));
@@ -79,7 +106,7 @@ pub async fn invoke(
         activation: id,
         controller: controller.config.id.clone(),
         blocking: wait.is_some(),
-        content: payload.over(parameters).to_text(),
+        content: arguments.over(parameters),
         init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
         cause: caller.cause,
     };

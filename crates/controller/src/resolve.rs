@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// An action with everything that its path adds to it.
+#[derive(Clone)]
 pub struct Resolved {
     /// The action itself, as it is stored.
     pub action: Found<Action>,

@@ -132,6 +132,14 @@ impl Exec {
         }
     }
 
+    /// The actions of a sequence.
+    pub fn components(&self) -> Option<&[QualifiedName]> {
+        match self {
+            Exec::Sequence { components } => Some(components),
+            Exec::Code { .. } | Exec::Blackbox { .. } => None,
+        }
+    }
+
     /// The code, where there is some.
     pub fn code(&self) -> Option<&ExecCode> {
         match self {

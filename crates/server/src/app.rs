@@ -12,7 +12,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use whisker_bus::ControllerId;
 use whisker_bus_embedded::EmbeddedBus;
-use whisker_controller::{Controller, Limits, Parts};
+use whisker_controller::{Controller, Limits, Parts, Records};
 use whisker_dispatch::Dispatch;
 use whisker_entity::{LimitRange, LimitRanges, Manifest, Millis};
 use whisker_invoker::{Invoker, Spool};
@@ -43,6 +43,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let (bus, recovered) = EmbeddedBus::open(bus_config(settings, &data_dir)).context("cannot open the bus")?;
     let bus = Arc::new(bus);
     let spool = Spool::open(journal_config(settings, &data_dir, "spool")).context("cannot open the spool")?;
+    let records = Records::open(journal_config(settings, &data_dir, "records"), store.clone())
+        .context("cannot open the journal of promised records")?;
     if recovered.queued + recovered.interrupted > 0 {
         tracing::info!(
             queued = recovered.queued,
@@ -61,19 +63,21 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let platform = Process::new(metrics, sandbox_config.archive);
 
     let dispatch = Dispatch::new(bus.clone());
-    let controller = Arc::new(Controller::new(
+    let controller = Controller::new(
         controller_config(settings, manifest.clone()),
         Parts {
             entities: store.clone(),
             activations: store.clone(),
             subjects: store.clone(),
             dispatch,
+            records: records.clone(),
             platform: platform.clone(),
         },
-    ));
+    );
+    records.recover();
 
     let stop_listening = CancellationToken::new();
-    let listening = tokio::spawn(listener.run(controller, stop_listening.clone()));
+    let listening = tokio::spawn(listener.run(controller.clone(), stop_listening.clone()));
 
     // Looking at what the host offers blocks for some milliseconds, which the
     // first requests need not wait for.
@@ -116,6 +120,10 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let over = tokio::time::timeout(settings.shutdown_grace, listening).await;
     if over.is_err() {
         tracing::warn!("requests did not end in time and are cut off");
+    }
+    let over = tokio::time::timeout(settings.shutdown_grace, controller.close()).await;
+    if over.is_err() {
+        tracing::warn!("sequences did not end in time: those that were accepted are recorded as interrupted");
     }
     bus.close();
     platform.set_invoker_up(false);

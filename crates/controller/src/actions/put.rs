@@ -2,14 +2,15 @@
 
 use http::StatusCode;
 use whisker_api::{ActionPut, ActionRules, action_view, messages};
-use whisker_entity::{Action, ActionLimits, Exec, Millis, QualifiedName, Version};
+use whisker_entity::{Action, ActionLimits, Exec, Millis, Parameters, QualifiedName, Version};
 use whisker_store::Document;
 
 use crate::{
     actions::get::with_inline_code,
     body::Kind,
+    compose,
     controller::{Call, Controller},
-    environment,
+    entitle, environment,
     found::find_if_any,
     rejection::Rejection,
     reply::Reply,
@@ -40,10 +41,19 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     if let Some(exec) = &put.exec {
         check_exec(controller, exec).await?;
     }
+    let components = put.exec.as_ref().and_then(Exec::components).map(<[_]>::to_vec);
+    if let Some(components) = &components {
+        entitle::parts(controller, &who, None, components).await?;
+    }
     let found = find_if_any::<Action>(controller, &name).await?;
+    if found.is_some() && !overwrite {
+        return Err(Rejection::Conflict(messages::EXISTS));
+    }
+    if let Some(components) = &components {
+        compose::check::check(controller, &name, components).await?;
+    }
     let now = environment::now();
     let action = match &found {
-        Some(_) if !overwrite => return Err(Rejection::Conflict(messages::EXISTS)),
         Some(found) => update(Action::clone(found), put, now),
         None => create(name, put, now)?,
     };
@@ -78,11 +88,15 @@ fn create(name: QualifiedName, put: ActionPut, now: Millis) -> Result<Action, Re
         annotations.set_value(PROVIDE_API_KEY, false);
     }
     annotations.set_value("exec", exec.kind());
+    let parameters = match exec.components() {
+        Some(components) => of_sequence(components),
+        None => put.parameters.unwrap_or_default(),
+    };
     Ok(Action {
         namespace: name.path,
         name: name.name,
         exec,
-        parameters: put.parameters.unwrap_or_default(),
+        parameters,
         limits: put.limits.unwrap_or_default().over(ActionLimits::default()),
         version: put.version.unwrap_or(Version::FIRST),
         publish: put.publish.unwrap_or(false),
@@ -91,9 +105,26 @@ fn create(name: QualifiedName, put: ActionPut, now: Millis) -> Result<Action, Re
     })
 }
 
+/// The parameters of a sequence: it has no others, since its components get
+/// their own. OpenWhisk's clients read it from here.
+fn of_sequence(components: &[QualifiedName]) -> Parameters {
+    let mut parameters = Parameters::default();
+    let paths: Vec<_> = components.iter().map(|component| format!("/{component}")).collect();
+    parameters.set_value("_actions", paths);
+    parameters
+}
+
 /// Annotations are merged, parameters replaced, limits changed one by one, and
-/// what the body does not mention stays.
+/// what the body does not mention stays. What is or was a sequence keeps none
+/// of the other kind's parameters.
 fn update(action: Action, put: ActionPut, now: Millis) -> Action {
+    let was_sequence = action.exec.components().is_some();
+    let parameters = match &put.exec {
+        Some(Exec::Sequence { components }) => of_sequence(components),
+        Some(_) if was_sequence => put.parameters.unwrap_or_default(),
+        None if was_sequence => action.parameters,
+        Some(_) | None => put.parameters.unwrap_or(action.parameters),
+    };
     let exec = put.exec.unwrap_or(action.exec);
     let mut annotations = action.annotations;
     put.del_annotations.iter().for_each(|key| annotations.remove(key));
@@ -101,7 +132,7 @@ fn update(action: Action, put: ActionPut, now: Millis) -> Action {
     annotations.set_value("exec", exec.kind());
     Action {
         exec,
-        parameters: put.parameters.unwrap_or(action.parameters),
+        parameters,
         limits: put.limits.unwrap_or_default().over(action.limits),
         version: put.version.unwrap_or_else(|| action.version.next()),
         publish: put.publish.unwrap_or(action.publish),

@@ -93,6 +93,7 @@ impl Conductor {
             }
             Part::Missing => self.tell(&messages::composition_missing(name), counts),
             Part::Refused(_) => self.tell(&messages::composition_forbidden(name), counts),
+            Part::TooDeep => self.tell(messages::COMPOSITION_TOO_LONG, counts),
             Part::Late(_) | Part::Failed => Turn::End(self.lost(part)),
         }
     }
@@ -118,7 +119,9 @@ impl Conductor {
                 self.tally.add_lost(id);
                 messages::composition_timed_out(id)
             }
-            Part::Ended(_) | Part::Missing | Part::Refused(_) | Part::Failed => messages::COMPOSITION_FAILED.into(),
+            Part::Ended(_) | Part::Missing | Part::Refused(_) | Part::TooDeep | Part::Failed => {
+                messages::COMPOSITION_FAILED.into()
+            }
         };
         error(Status::WhiskError, &text)
     }
@@ -263,10 +266,7 @@ mod tests {
                 format!("conduct {{\"error\":\"{}\"}}", messages::composition_forbidden(&name)),
             ),
             (Part::Failed, format!("whisk internal error {{\"error\":\"{}\"}}", messages::COMPOSITION_FAILED)),
-            (
-                Part::Late(id),
-                format!("whisk internal error {{\"error\":\"{}\"}}", messages::composition_timed_out(id)),
-            ),
+            (Part::Late(id), format!("whisk internal error {{\"error\":\"{}\"}}", messages::composition_timed_out(id))),
         ] {
             assert_eq!(short(conductor().after_component(&name, part, &mut Counts::default())), turn);
         }

@@ -17,6 +17,8 @@ pub enum Part {
     Missing,
     /// It may not be invoked; why.
     Refused(String),
+    /// It is nested too deep to be begun.
+    TooDeep,
     /// The platform could not run it.
     Failed,
 }

@@ -73,6 +73,7 @@ impl Sequence {
             }
             Part::Missing => Next::End(error(Status::ApplicationError, messages::COMPONENT_MISSING)),
             Part::Refused(why) => Next::End(error(Status::ApplicationError, &why)),
+            Part::TooDeep => Next::End(too_long()),
             Part::Failed => Next::End(error(Status::WhiskError, messages::SEQUENCE_FAILED)),
         }
     }
@@ -145,7 +146,8 @@ mod tests {
 
     #[test]
     fn results_pass_from_one_to_the_next_and_the_last_is_the_whole() {
-        let (saw, end, parts) = life(3, 50, vec![(ended("{\"n\":1}"), 1), (ended("[1,2]"), 2), (ended("{\"n\":3}"), 3)]);
+        let (saw, end, parts) =
+            life(3, 50, vec![(ended("{\"n\":1}"), 1), (ended("[1,2]"), 2), (ended("{\"n\":3}"), 3)]);
         assert_eq!(saw, given(&["a0 {\"error\":\"mine\"}", "a1 {\"n\":1}", "a2 [1,2]"]));
         assert_eq!((end, parts), ((Status::Success, "{\"n\":3}".into()), 3));
     }

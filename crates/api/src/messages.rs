@@ -59,6 +59,16 @@ pub const FEED_INVALID: &str = "Feed name is not valid";
 pub const RULE_NEEDS_PARTS: &str = "rule requires a valid trigger and a valid action";
 /// 404 of a rule that is to be switched on for a trigger that is gone.
 pub const RULE_WITHOUT_TRIGGER: &str = "Only rules with existing triggers can be activated";
+/// 400 of a web action that failed.
+pub const WEB_ERROR: &str = "There was an error processing your request.";
+/// 202 of a web action that did not answer in time.
+pub const WEB_NOT_READY: &str = "Response not yet ready.";
+/// 400 of a web action's `content-type` that is none.
+pub const UNKNOWN_CONTENT_TYPE: &str = "Response did not specify a known content-type.";
+/// 400 of a web action's body that is not of the type that it declares.
+pub const CONTENT_TYPE_MISMATCH: &str = "Response type in header did not match generated content type.";
+/// 404 of a web action's result without what the extension shows.
+pub const PROPERTY_MISSING: &str = "Response does not include requested property.";
 /// The answer of a path outside the API.
 pub const ONLY_OPTIONS: &str = "HTTP method not allowed, supported methods: OPTIONS";
 
@@ -77,8 +87,8 @@ pub const COMPOSITION_TOO_LONG: &str = "Too many actions in the composition.";
 /// The error of a composition that the platform failed.
 pub const COMPOSITION_FAILED: &str = "Activation failure during composition.";
 /// The error of a sequence or composition that the platform's end cut short.
-pub const COMPOSITION_INTERRUPTED: &str =
-    "The platform was interrupted while the composition was running. Its actions may have had effects and were not run again.";
+pub const COMPOSITION_INTERRUPTED: &str = "The platform was interrupted while the composition was running. \
+     Its actions may have had effects and were not run again.";
 
 /// The error of a sequence whose component did not answer in time.
 pub fn component_timed_out(component: impl std::fmt::Display) -> String {
@@ -103,6 +113,11 @@ pub fn composition_missing(name: impl std::fmt::Display) -> String {
 /// Told to a conductor: it may not have what it asked for.
 pub fn composition_forbidden(name: impl std::fmt::Display) -> String {
     format!("Failed entitlement check for action with name '{name}' during composition.")
+}
+
+/// 400 of a web action's result that the extension cannot show.
+pub fn invalid_media(media: &str) -> String {
+    format!("Response is not valid '{media}'.")
 }
 
 /// 403 that names what may not be accessed.

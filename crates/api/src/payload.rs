@@ -100,6 +100,34 @@ impl Payload {
     }
 }
 
+impl FromIterator<(String, Box<RawValue>)> for Payload {
+    /// Of members of one name the last counts, in the place of the first.
+    fn from_iter<T: IntoIterator<Item = (String, Box<RawValue>)>>(given: T) -> Self {
+        let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
+        // Here too: no search for each.
+        let mut places = HashMap::<String, usize>::new();
+        for (name, value) in given {
+            match places.get(&name) {
+                Some(&place) => members[place].1 = value,
+                None => {
+                    places.insert(name.clone(), members.len());
+                    members.push((name, value));
+                }
+            }
+        }
+        Self(members)
+    }
+}
+
+impl IntoIterator for Payload {
+    type Item = (String, Box<RawValue>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl Serialize for Payload {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
@@ -117,19 +145,7 @@ impl<'de> Deserialize<'de> for Payload {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Payload, A::Error> {
-                // Here too: no search for each.
-                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                let mut places = HashMap::<String, usize>::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    match places.get(&name) {
-                        Some(&place) => members[place].1 = value,
-                        None => {
-                            places.insert(name.clone(), members.len());
-                            members.push((name, value));
-                        }
-                    }
-                }
-                Ok(Payload(members))
+                std::iter::from_fn(|| map.next_entry().transpose()).collect()
             }
         }
         deserializer.deserialize_map(Members)

@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
 use moka::sync::Cache;
-use whisker_entity::{AuthKey, Identity, Millis};
+use whisker_entity::{AuthKey, EntityName, Identity, Millis};
 use whisker_store::{Error, Subjects};
 
 use crate::{rejection::Rejection, throttle::Rates};
@@ -14,6 +14,7 @@ use crate::{rejection::Rejection, throttle::Rates};
 pub struct Authenticator {
     subjects: Arc<dyn Subjects>,
     known: Cache<Arc<str>, Arc<Identity>>,
+    owners: Cache<EntityName, Arc<Identity>>,
     failures: Rates<IpAddr>,
     failures_per_minute: u64,
 }
@@ -28,7 +29,8 @@ impl Authenticator {
     /// With nothing remembered.
     pub fn new(subjects: Arc<dyn Subjects>, failures_per_minute: u32) -> Self {
         let known = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED).build();
-        Self { subjects, known, failures: Rates::default(), failures_per_minute: failures_per_minute.into() }
+        let owners = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED).build();
+        Self { subjects, known, owners, failures: Rates::default(), failures_per_minute: failures_per_minute.into() }
     }
 
     /// Whoever these headers are from.
@@ -65,6 +67,39 @@ impl Authenticator {
             },
         };
         if identity.key.matches(&key) { Ok(identity) } else { Err(rejected()) }
+    }
+
+    /// Whoever these headers are from, where anyone may ask: whoever cannot be
+    /// told is nobody.
+    ///
+    /// There the header may be meant for the action, which has users of its
+    /// own. So only what has the shape of a key counts as an attempt at one.
+    pub async fn recognise(
+        &self,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        now: Millis,
+    ) -> Result<Option<Arc<Identity>>, Rejection> {
+        let is_key = |credentials: String| AuthKey::parse(&credentials).is_ok();
+        if !credentials(headers).is_ok_and(is_key) {
+            return Ok(None);
+        }
+        match self.authenticate(headers, peer, now).await {
+            Ok(identity) => Ok(Some(identity)),
+            Err(Rejection::CredentialsRejected | Rejection::TooManyFailed) => Ok(None),
+            Err(rejection) => Err(rejection),
+        }
+    }
+
+    /// Whoever owns a namespace: what is done there for strangers is done in
+    /// the owner's name.
+    pub async fn owner(&self, namespace: &EntityName) -> Result<Arc<Identity>, Error> {
+        if let Some(identity) = self.owners.get(namespace) {
+            return Ok(identity);
+        }
+        let identity = Arc::new(self.subjects.by_namespace(namespace).await?);
+        self.owners.insert(namespace.clone(), identity.clone());
+        Ok(identity)
     }
 }
 

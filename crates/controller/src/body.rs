@@ -33,6 +33,8 @@ pub enum Kind {
     Entity,
     /// The arguments of an invocation.
     Payload,
+    /// The same, of any type.
+    Web,
 }
 
 impl Bodies {
@@ -42,22 +44,24 @@ impl Bodies {
         Self { share: Semaphore::new(units.unwrap_or(Semaphore::MAX_PERMITS)), limits: limits.clone() }
     }
 
-    /// Reads a JSON body whole. An empty one has no type to be wrong.
+    /// Reads a body whole. One that must be JSON has to say so, unless it is
+    /// empty.
     pub async fn read(&self, headers: &HeaderMap, body: Incoming, kind: Kind) -> Result<Read<'_>, Rejection> {
         let reading = async {
             let max = match kind {
                 Kind::Entity => self.limits.body_max_bytes,
-                Kind::Payload => self.limits.payload_max_bytes,
+                Kind::Payload | Kind::Web => self.limits.payload_max_bytes,
             };
             let too_large = |is: u64| match kind {
-                Kind::Payload => Rejection::PartTooLarge(messages::larger_than_allowed("Request", is, max)),
+                Kind::Payload | Kind::Web => Rejection::PartTooLarge(messages::larger_than_allowed("Request", is, max)),
                 Kind::Entity => Rejection::TooLarge,
             };
             let expected = body.size_hint().upper().unwrap_or(max);
             if expected > max {
                 return Err(too_large(expected));
             }
-            if expected > 0 || body.size_hint().upper().is_none() {
+            let typed = matches!(kind, Kind::Entity | Kind::Payload);
+            if typed && (expected > 0 || body.size_hint().upper().is_none()) {
                 check_type(headers)?;
             }
             let share = if expected > UNIT_BYTES {

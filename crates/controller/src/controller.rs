@@ -33,6 +33,7 @@ use crate::{
     rules,
     throttle::Rates,
     triggers,
+    web::{self, Visit},
 };
 
 /// The REST API.
@@ -49,7 +50,7 @@ pub struct Controller {
     /// Places for sequences and compositions under way.
     pub(crate) compositions: Arc<Semaphore>,
     me: Weak<Self>,
-    authenticator: Authenticator,
+    pub(crate) authenticator: Authenticator,
 }
 
 /// What a controller works with.
@@ -173,6 +174,10 @@ impl Controller {
         }
         let resource = match route(&head.method, head.uri.path())? {
             Destination::Open(open) => return self.open(open).await,
+            Destination::Web(target) => {
+                let visit = Visit { head, body, peer, transaction };
+                return Ok(web::serve(self, visit, &target).await);
+            }
             Destination::Secured(resource) => resource,
         };
         let began = environment::now();

@@ -35,6 +35,7 @@ mod route;
 mod rules;
 mod throttle;
 mod triggers;
+mod web;
 
 pub use config::{Config, Limits};
 pub use controller::{Controller, Parts};

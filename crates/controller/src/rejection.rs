@@ -42,6 +42,10 @@ pub enum Rejection {
     HeadersTooLarge,
     /// 403: whoever asks may not.
     Forbidden(String),
+    /// 401: a web action that asks for credentials.
+    Unauthorized,
+    /// 404: a part of a web action's result.
+    PropertyMissing,
     /// 404: a resource.
     Missing,
     /// 404: a resource, by name.
@@ -93,6 +97,8 @@ impl Rejection {
             Self::NotAcceptable(offered) => (S::NOT_ACCEPTABLE, Bare, format!("{}{offered}", messages::NOT_ACCEPTABLE)),
             Self::HeadersTooLarge => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, Bare, messages::HEADERS_TOO_LARGE.into()),
             Self::Forbidden(text) => (S::FORBIDDEN, Rest, text.clone()),
+            Self::Unauthorized => (S::UNAUTHORIZED, Rest, messages::UNAUTHORIZED.into()),
+            Self::PropertyMissing => (S::NOT_FOUND, Rest, messages::PROPERTY_MISSING.into()),
             Self::Missing => (S::NOT_FOUND, Rest, messages::MISSING.into()),
             Self::MissingNamed(name) => (S::NOT_FOUND, Rest, messages::missing(name)),
             Self::Conflict(text) => (S::CONFLICT, Rest, (*text).into()),

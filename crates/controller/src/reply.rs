@@ -22,7 +22,8 @@ pub const ACTIVATION_ID: HeaderName = HeaderName::from_static("x-openwhisk-activ
 /// The header that names a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const ALLOWED_HEADERS: &str = "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent";
+/// Headers that pages of other origins may send, unless more is known.
+pub const ALLOWED_HEADERS: &str = "Authorization, Origin, X-Requested-With, Content-Type, Accept, User-Agent";
 
 /// An answer, but for what every answer gets.
 #[derive(Debug)]
@@ -62,6 +63,11 @@ impl Reply {
             .header(header::CONTENT_TYPE, "text/plain; charset=UTF-8")
     }
 
+    /// Bytes of a type that is still to be said.
+    pub fn bytes(status: StatusCode, body: impl Into<Bytes>) -> Self {
+        Self { status, cors: Cors::Rest, headers: Vec::new(), body: Body::Bytes(body.into()) }
+    }
+
     /// Nothing but a status.
     pub fn empty(status: StatusCode) -> Self {
         Self { status, cors: Cors::Rest, headers: Vec::new(), body: Body::Bytes(Bytes::new()) }
@@ -77,6 +83,17 @@ impl Reply {
     pub fn cors(mut self, cors: Cors) -> Self {
         self.cors = cors;
         self
+    }
+
+    /// Adds a header. One that is there already is repeated.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Whether there is such a header.
+    pub fn has(&self, name: &HeaderName) -> bool {
+        self.headers.iter().any(|(n, _)| n == name)
     }
 
     /// Adds a header of our own text.

@@ -10,7 +10,10 @@ use http::Method;
 use whisker_entity::{ActivationId, EntityName, EntityPath, InvalidName};
 use whisker_store::Collection;
 
-use crate::rejection::Rejection;
+use crate::{
+    rejection::Rejection,
+    web::{self, Target},
+};
 
 /// What anyone may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,17 +118,22 @@ pub enum Destination {
     Open(Route),
     /// Below `/api/v1`: credentials first, then this.
     Secured(Result<Resource, Rejection>),
+    /// To a web action, which says itself who may ask.
+    Web(Target),
 }
 
 /// Finds the route of a request.
 pub fn route(method: &Method, path: &str) -> Result<Destination, Rejection> {
+    let path = without_dots(path);
+    let below = path.strip_prefix("/api/v1").filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    if let Some(target) = below.and_then(Target::parse) {
+        let served = web::METHODS.split(", ").any(|served| served == method.as_str());
+        return if served { Ok(Destination::Web(target)) } else { Err(Rejection::Method(web::METHODS)) };
+    }
     if method == Method::OPTIONS {
         return Ok(Destination::Open(Route::Options { api: path.starts_with("/api/v1") }));
     }
-    let path = without_dots(path);
-    let Some(below) = path.strip_prefix("/api/v1").filter(|rest| rest.is_empty() || rest.starts_with('/')) else {
-        return top(method, &path).map(Destination::Open);
-    };
+    let Some(below) = below else { return top(method, &path).map(Destination::Open) };
     if method == Method::GET && matches!(below, "" | "/") {
         return Ok(Destination::Open(Route::Api));
     }

@@ -23,6 +23,7 @@ use std::{
 };
 
 pub(crate) use hierarchy::{Hierarchies, Hierarchy, Version};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time;
 
 /// Limits of one container.
@@ -68,6 +69,12 @@ pub enum Lacking {
     /// A group can be made, but not limited.
     #[error("cannot set the limits of a cgroup: {0}")]
     Limits(io::Error),
+    /// A process of the server may not be moved into one.
+    #[error(
+        "a container's process may not join its cgroup: {0}; with version 2 the server itself must have \
+         been started inside of the delegated group"
+    )]
+    Joining(io::Error),
     /// The parent group cannot be used.
     #[error("cannot make cgroups in {}: {source}", folder.display())]
     Parent {
@@ -252,22 +259,26 @@ impl Group {
         Ok(())
     }
 
-    /// Kills every process, as far as cgroups alone can; a frozen one too.
+    /// Kills every process, a frozen one too.
     pub(crate) fn kill(&self) {
         let (version, folder) = self.folder(Control::Freezer);
-        match version {
-            Version::V2 => {
-                // Without this file (before Linux 5.14), each by its number.
-                if fs::write(folder.join("cgroup.kill"), "1").is_err() {
-                    kill_each(&folder);
-                }
-            }
-            Version::V1 => {
-                kill_each(&folder);
-                // The signals are delivered once it has thawed.
-                let _ = v1::freeze(&folder, false);
-            }
+        // Without the file (before Linux 5.14), each by its number.
+        if version == Version::V1 || fs::write(folder.join("cgroup.kill"), "1").is_err() {
+            self.kill_but(0);
         }
+    }
+
+    /// Kills every process but one: how many those were.
+    pub(crate) fn kill_but(&self, spared: i32) -> usize {
+        let (version, folder) = self.folder(Control::Freezer);
+        let list = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        let pids = list.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != spared);
+        let killed = pids.filter_map(Pid::from_raw).filter(|pid| kill_process(*pid, Signal::KILL).is_ok()).count();
+        if version == Version::V1 {
+            // The signals are delivered once it has thawed.
+            let _ = v1::freeze(&folder, false);
+        }
+        killed
     }
 
     /// Removes the group once its last process is gone. Bounded: gives up
@@ -310,16 +321,6 @@ impl Group {
 /// Ever longer pauses, five seconds in all.
 fn backoff() -> impl Iterator<Item = Duration> {
     (0..16).map(|n| Duration::from_millis(1 << n.min(9)))
-}
-
-fn kill_each(folder: &Path) {
-    let Ok(list) = fs::read_to_string(folder.join("cgroup.procs")) else { return };
-    for pid in list.lines().filter_map(|line| line.parse().ok()) {
-        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-            // It may have ended meanwhile.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        }
-    }
 }
 
 /// The number after `key` in a file of `key number` lines.

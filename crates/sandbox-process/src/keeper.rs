@@ -10,15 +10,20 @@ use std::{
     os::fd::OwnedFd,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process_group, pidfd_send_signal};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{Notify, watch},
+    time,
 };
 
 use crate::{cgroup::Group, network::Lease, numbers::Number, spawn};
+
+/// How long bubblewrap's outer process may take to notice the others' end.
+const OBEDIENCE: Duration = Duration::from_millis(500);
 
 /// How far a container's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,12 +83,23 @@ impl Body {
         self.burial.notify_one();
     }
 
-    /// Kills every process, and leaves the traces. The first process of a PID
-    /// namespace takes all others with it.
+    /// Kills every process, and leaves the traces.
+    ///
+    /// Our own child is bubblewrap's outer process. It is spared, because it
+    /// waits for the inner ones, ends after them, and takes their zombies with
+    /// it; killed beside them, it would leave those to the host's first
+    /// process. [`keep`] does not wait for it for ever.
     pub(crate) fn kill(&self) {
         if self.life() != Life::Alive {
             return;
         }
+        match &self.group {
+            Some(group) if group.kill_but(self.pid) > 0 => {}
+            Some(_) | None => self.kill_outright(),
+        }
+    }
+
+    fn kill_outright(&self) {
         match &self.group {
             Some(group) => group.kill(),
             None => {
@@ -121,6 +137,9 @@ pub(crate) async fn keep(body: Arc<Body>) {
     };
     if !ended {
         body.kill();
+        if time::timeout(OBEDIENCE, body.process.readable()).await.is_err() {
+            body.kill_outright();
+        }
         // SIGKILL is not refused; a process in an uninterruptible wait comes
         // round when its disk does.
         let _ = body.process.readable().await;

@@ -8,7 +8,7 @@
 //!
 //! | who | what |
 //! | --- | --- |
-//! | [`sandbox`] | makes containers, and sweeps what a former life left |
+//! | `sandbox` | makes containers, and sweeps what a former life left |
 //! | `container`, `keeper` | one container: its runs; its end |
 //! | `pipes`, `intake`, `frame`, `order` | how it is spoken to |
 //! | `bwrap`, `seccomp`, `cgroup`, `network`, `numbers` | what confines it |
@@ -27,6 +27,9 @@ mod catalog;
 mod cgroup;
 mod config;
 mod container;
+#[cfg(not(feature = "fuzzing"))]
+mod frame;
+#[cfg(feature = "fuzzing")]
 pub mod frame;
 mod host;
 mod intake;
@@ -35,7 +38,7 @@ mod network;
 mod numbers;
 mod order;
 mod pipes;
-pub mod sandbox;
+mod sandbox;
 mod seccomp;
 mod spawn;
 mod thread;

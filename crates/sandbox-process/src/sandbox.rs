@@ -251,7 +251,7 @@ impl Parts {
             Err(error) => {
                 // Nothing runs in it, so this does not wait.
                 group.remove_empty();
-                Err(error)
+                Err(error.into_io())
             }
         }
     }
@@ -264,7 +264,7 @@ impl Parts {
         descriptors: &[(BorrowedFd<'_>, i32)],
         group: &Group,
         belongings: &Belongings,
-    ) -> io::Result<spawn::Child> {
+    ) -> Result<spawn::Child, spawn::Failed> {
         let filters = self.host.filters()?;
         let mut descriptors = descriptors.to_vec();
         descriptors.extend(filters.iter().map(|filter| filter.as_fd()).zip(bwrap::SECCOMP_DESCRIPTORS));
@@ -287,7 +287,7 @@ impl Parts {
             // bubblewrap sees to that itself.
             die_with_parent: false,
         };
-        Ok(spawn::spawn(&plan)?)
+        spawn::spawn(&plan)
     }
 
     /// Without isolation: a process group, a few limits, and that is all.
@@ -309,7 +309,7 @@ impl Parts {
             new_session: true,
             die_with_parent: true,
         };
-        Ok(spawn::spawn(&plan)?)
+        spawn::spawn(&plan).map_err(spawn::Failed::into_io)
     }
 
     /// The host user of a container.
@@ -362,7 +362,12 @@ impl Parts {
                 spawn::wait(&child.handle);
                 said.unwrap_or_default().trim().to_owned()
             }
-            Err(error) => error.to_string(),
+            Err(spawn::Failed { step: spawn::Step::Group, source }) => {
+                group.remove_empty();
+                let lacking = cgroup::Lacking::Joining(source);
+                return Err(Unavailable::Cgroups { lacking, root: isolation.users.is_some() });
+            }
+            Err(failed) => format!("{failed}: {}", failed.source),
         };
         // Removed by the next sweep if the processes are not quite gone.
         group.remove_empty();

@@ -64,9 +64,10 @@ pub(crate) struct Child {
 }
 
 /// Steps that can fail in a child, in their order.
-#[derive(Debug, Clone, Copy)]
-enum Step {
-    None,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Before there is a child.
+    Clone,
     Network,
     Group,
     MountNamespace,
@@ -81,7 +82,7 @@ enum Step {
 impl Step {
     fn verb(self) -> &'static str {
         match self {
-            Step::None => "start a process",
+            Step::Clone => "start a process",
             Step::Network => "enter the network namespace",
             Step::Group => "join the cgroup",
             Step::MountNamespace => "make a mount namespace",
@@ -97,16 +98,23 @@ impl Step {
 
 /// A spawn that failed: which step, and why.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {what}")]
+#[error("cannot {}", step.verb())]
 pub(crate) struct Failed {
-    pub what: &'static str,
+    pub step: Step,
     #[source]
     pub source: io::Error,
 }
 
-impl From<Failed> for io::Error {
-    fn from(failed: Failed) -> io::Error {
-        io::Error::new(failed.source.kind(), format!("cannot {}: {}", failed.what, failed.source))
+impl<E: Into<io::Error>> From<E> for Failed {
+    fn from(source: E) -> Failed {
+        Failed { step: Step::Clone, source: source.into() }
+    }
+}
+
+impl Failed {
+    /// This failure for those who know none but the system's own.
+    pub(crate) fn into_io(self) -> io::Error {
+        io::Error::new(self.source.kind(), self)
     }
 }
 
@@ -140,7 +148,7 @@ pub(crate) fn spawn(plan: &Plan<'_>) -> Result<Child, Failed> {
         plan,
         moved: moved.as_mut_ptr(),
         first_free: first_free.max(3),
-        failed: Step::None,
+        failed: Step::Clone,
         errno: 0,
     };
     // u128 for the alignment that a stack needs.
@@ -164,17 +172,17 @@ pub(crate) fn spawn(plan: &Plan<'_>) -> Result<Child, Failed> {
         (pid, error)
     };
     if pid < 0 {
-        return Err(Failed { what: Step::None.verb(), source: error });
+        return Err(error.into());
     }
     // SAFETY: clone succeeded with CLONE_PIDFD, so this is a new descriptor
     // that nobody else knows.
     let handle = unsafe { OwnedFd::from_raw_fd(handle) };
-    if matches!(context.failed, Step::None) {
+    if matches!(context.failed, Step::Clone) {
         return Ok(Child { pid, handle });
     }
     reap(&handle);
     let source = io::Error::from_raw_os_error(context.errno);
-    Err(Failed { what: context.failed.verb(), source })
+    Err(Failed { step: context.failed, source })
 }
 
 /// Collects an ended child's status; does nothing if it runs or was collected.

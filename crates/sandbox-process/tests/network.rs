@@ -4,11 +4,15 @@
 
 mod common;
 
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::{
+    net::{Ipv4Addr, TcpListener, UdpSocket},
+    process::Command,
+    time::Instant,
+};
 
 use common::{python, sandbox_with};
 use serde_json::json;
-use whisker_sandbox::Sandbox;
+use sha2::{Digest, Sha256};
 use whisker_sandbox_process::{Nat, Network};
 
 /// The address by which this host reaches the outside.
@@ -103,14 +107,29 @@ async fn host_reaches_what_the_host_reaches() {
 
 #[tokio::test]
 async fn nothing_is_left_of_a_network() {
-    let folder = {
-        let sandbox = sandbox_with(|config| config.network = Network::Nat(Nat::default()));
-        python(&sandbox, "def main(args):\n    return {}\n").await;
-        sandbox.sweep().await.unwrap();
-        sandbox.folder
+    let sandbox = sandbox_with(|config| config.network = Network::Nat(Nat::default()));
+    let folder = sandbox.folder.path().join("sandbox").canonicalize().unwrap();
+    let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
+    let instance: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let cables = || {
+        let interfaces = std::fs::read_dir("/sys/class/net").unwrap().flatten();
+        interfaces.filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("w{instance}-"))).count()
     };
-    // Namespaces are taken apart by the kernel in its own time.
-    let _ = folder;
+    let rules = || {
+        let listed = Command::new("nft").args(["list", "tables"]).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().contains(&format!("whisker_{instance}"))
+    };
+    let container = common::loaded(&sandbox, "python:3.11", 128, "def main(args):\n    return {}\n").await;
+    assert!(cables() > 0 && rules());
+    container.destroy().await;
+    drop((container, sandbox));
+    let patience = Instant::now() + common::PATIENCE;
+    // The kernel takes namespaces apart in its own time, and a spare one may
+    // just be made.
+    while cables() > 0 || rules() {
+        assert!(Instant::now() < patience, "{} cables, rules: {}", cables(), rules());
+        std::thread::yield_now();
+    }
 }
 
 mod outside {

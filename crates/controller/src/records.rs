@@ -171,6 +171,11 @@ impl Records {
         }
     }
 
+    /// How many promises are not kept yet, those of a former life included.
+    pub fn promised(&self) -> usize {
+        self.journal.stats().live_entries
+    }
+
     /// Waits until nothing runs and all is written. What a caller cuts off by
     /// not waiting so long stays promised.
     pub async fn close(&self) {

@@ -44,7 +44,7 @@ const MOST_USERS: u32 = 65_536;
 /// Open files and sockets of one container; OpenWhisk's number.
 const OPEN_FILES: u64 = 1024;
 
-/// Sandboxed processes on this host.
+/// Sandboxed processes on this host. Containers do not outlive it.
 pub struct ProcessSandbox {
     parts: Arc<Parts>,
     maker: Maker,
@@ -249,7 +249,6 @@ impl Parts {
                 Ok(Made { child, group: Some(group), belongings, action })
             }
             Err(error) => {
-                // Nothing runs in it, so this does not wait.
                 group.remove_empty();
                 Err(error.into_io())
             }
@@ -275,7 +274,8 @@ impl Parts {
             arguments: bwrap::arguments(view)?,
             environment: environment_block(environment)?,
             descriptors,
-            groups: doors.iter().map(|door| door.as_fd()).collect(),
+            groups: doors.tasks.iter().map(|door| door.as_fd()).collect(),
+            birthplace: doors.birthplace.as_ref().map(|folder| folder.as_fd()),
             network: belongings.network.as_ref().and_then(Lease::handle),
             stage: match user {
                 Some(_) => Some((CString::new(self.host.root().as_os_str().as_encoded_bytes())?, STAGE)),
@@ -302,6 +302,7 @@ impl Parts {
             environment: environment_block(&self.environment(launch))?,
             descriptors,
             groups: Vec::new(),
+            birthplace: None,
             network: None,
             stage: None,
             user: None,
@@ -362,14 +363,13 @@ impl Parts {
                 spawn::wait(&child.handle);
                 said.unwrap_or_default().trim().to_owned()
             }
-            Err(spawn::Failed { step: spawn::Step::Group, source }) => {
+            Err(failed) if failed.is_about_groups() => {
                 group.remove_empty();
-                let lacking = cgroup::Lacking::Joining(source);
+                let lacking = cgroup::Lacking::Joining(failed.source);
                 return Err(Unavailable::Cgroups { lacking, root: isolation.users.is_some() });
             }
             Err(failed) => format!("{failed}: {}", failed.source),
         };
-        // Removed by the next sweep if the processes are not quite gone.
         group.remove_empty();
         let _ = std::fs::remove_dir_all(&belongings.folder);
         if said.is_empty() { Ok(()) } else { Err(Unavailable::Trial { said }) }

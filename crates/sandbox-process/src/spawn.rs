@@ -8,7 +8,7 @@
 //! descriptors at fixed numbers that must not meet those that `Command` keeps
 //! for itself. And `fork` copies the page tables of the whole server and makes
 //! every later write of it fault, which its warm calls would feel. So this is
-//! what `posix_spawn` does inside: `clone(CLONE_VM | CLONE_VFORK)` on a stack
+//! what `posix_spawn` does inside: clone with `CLONE_VM | CLONE_VFORK`, on a stack
 //! of its own, with the calling thread (only that one) suspended until the
 //! child has become another program. As a gift, the child can say what failed
 //! by writing it to memory that it shares.
@@ -37,8 +37,10 @@ pub(crate) struct Plan<'a> {
     /// Which of our descriptors the child gets, and at which number. All
     /// others are closed.
     pub descriptors: Vec<(BorrowedFd<'a>, RawFd)>,
-    /// Open `cgroup.procs` files of the groups to join.
+    /// Open `tasks` files of the version 1 cgroups to join.
     pub groups: Vec<BorrowedFd<'a>>,
+    /// The version 2 cgroup to be born in, as an open folder.
+    pub birthplace: Option<BorrowedFd<'a>>,
     /// The network namespace to enter.
     pub network: Option<BorrowedFd<'a>>,
     /// A folder that the child sees at this place in a mount namespace of its
@@ -112,6 +114,16 @@ impl<E: Into<io::Error>> From<E> for Failed {
 }
 
 impl Failed {
+    /// Whether it was the cgroup that the child could not get into. Being born
+    /// there is refused before there is a child.
+    pub(crate) fn is_about_groups(&self) -> bool {
+        match self.step {
+            Step::Group => true,
+            Step::Clone => self.source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+
     /// This failure for those who know none but the system's own.
     pub(crate) fn into_io(self) -> io::Error {
         io::Error::new(self.source.kind(), self)
@@ -137,13 +149,13 @@ const STACK_BYTES: usize = 64 * 1024;
 /// Starts a child, and returns once it executes its program. Blocks the
 /// calling thread for a fraction of a millisecond.
 pub(crate) fn spawn(plan: &Plan<'_>) -> Result<Child, Failed> {
-    let arguments = pointers(&plan.arguments);
+    let words = pointers(&plan.arguments);
     let environment = pointers(&plan.environment);
     let mut moved = vec![-1; plan.descriptors.len()];
     let first_free = plan.descriptors.iter().map(|(_, target)| target + 1).max().unwrap_or(3);
     let mut context = Context {
         program: plan.program.as_ptr(),
-        arguments: arguments.as_ptr(),
+        arguments: words.as_ptr(),
         environment: environment.as_ptr(),
         plan,
         moved: moved.as_mut_ptr(),
@@ -154,27 +166,41 @@ pub(crate) fn spawn(plan: &Plan<'_>) -> Result<Child, Failed> {
     // u128 for the alignment that a stack needs.
     let mut stack = vec![0u128; STACK_BYTES / size_of::<u128>()];
     let mut handle: c_int = -1;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+    let mut flags = i64::from(libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD);
+    // Moving a process between cgroups of version 2 makes the kernel wait for
+    // every processor to pass by, ten milliseconds and more; being born there
+    // costs nothing.
+    if plan.birthplace.is_some() {
+        flags |= CLONE_INTO_CGROUP;
+    }
+
+    // SAFETY: all members are numbers, for which zero means "not given".
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.flags = flags as u64;
+    arguments.pidfd = (&raw mut handle) as u64;
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    arguments.stack = stack.as_mut_ptr() as u64;
+    arguments.stack_size = STACK_BYTES as u64;
+    arguments.cgroup = plan.birthplace.map_or(0, |folder| folder.as_raw_fd() as u64);
 
     // SAFETY: `child` runs on `stack`, of which it needs little, and touches
     // only `context`; CLONE_VFORK keeps this thread, and so both of them,
     // in place until the child executes or exits. Signals are blocked around
     // it, so that no handler of ours runs in the child.
-    let (pid, error) = unsafe {
+    let pid = unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut before: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-        let top = stack.as_mut_ptr().add(stack.len());
-        let pid = libc::clone(child, top.cast::<c_void>(), flags, (&raw mut context).cast::<c_void>(), &raw mut handle);
-        let error = io::Error::last_os_error();
+        let pid = clone3(&raw const arguments, child, (&raw mut context).cast::<c_void>());
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
-        (pid, error)
+        pid
     };
+    let pid = i32::try_from(pid).unwrap_or(-libc::EINVAL);
     if pid < 0 {
-        return Err(error.into());
+        return Err(io::Error::from_raw_os_error(-pid).into());
     }
-    // SAFETY: clone succeeded with CLONE_PIDFD, so this is a new descriptor
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so this is a new descriptor
     // that nobody else knows.
     let handle = unsafe { OwnedFd::from_raw_fd(handle) };
     if matches!(context.failed, Step::Clone) {
@@ -184,6 +210,83 @@ pub(crate) fn spawn(plan: &Plan<'_>) -> Result<Child, Failed> {
     let source = io::Error::from_raw_os_error(context.errno);
     Err(Failed { step: context.failed, source })
 }
+
+/// Not in the C library's header as an `int`; it is bit 33.
+const CLONE_INTO_CGROUP: i64 = 0x2_0000_0000;
+
+/// Calls clone3, for which the C library has no function, and runs `entry` in
+/// the child. Gives the child's process id, or an error's number below zero.
+///
+/// # Safety
+///
+/// `arguments` must name a stack, `entry` must not return, and both must obey
+/// what sharing memory with the parent asks of them.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone3(
+    arguments: *const libc::clone_args,
+    entry: extern "C" fn(*mut c_void) -> c_int,
+    context: *mut c_void,
+) -> i64 {
+    let result: i64;
+    // SAFETY: the parent sees a system call. The child starts after it with
+    // the same registers on an empty stack whose end is aligned, and calls.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") arguments,
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") context,
+            in("r13") entry,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+/// See the other architecture's.
+///
+/// # Safety
+///
+/// As there.
+#[cfg(target_arch = "aarch64")]
+unsafe fn clone3(
+    arguments: *const libc::clone_args,
+    entry: extern "C" fn(*mut c_void) -> c_int,
+    context: *mut c_void,
+) -> i64 {
+    let result: i64;
+    // SAFETY: the parent sees a system call. The child starts after it with
+    // the same registers on an empty stack whose end is aligned, and calls.
+    unsafe {
+        std::arch::asm!(
+            "svc #0",
+            "cbnz x0, 2f",
+            "mov x29, xzr",
+            "mov x0, x20",
+            "blr x21",
+            "brk #1",
+            "2:",
+            inlateout("x0") arguments as i64 => result,
+            in("x1") size_of::<libc::clone_args>(),
+            in("x8") libc::SYS_clone3,
+            in("x20") context,
+            in("x21") entry,
+        );
+    }
+    result
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("sandboxed processes are made on x86-64 and 64-bit ARM only");
 
 /// Collects an ended child's status; does nothing if it runs or was collected.
 pub(crate) fn reap(handle: &OwnedFd) {

@@ -4,25 +4,15 @@
 
 mod common;
 
-use whisker_sandbox::testing::Subject;
-
-/// Folders are left to the system's temporary folder: the subject outlives
-/// the function that made it.
-async fn subject(kind: &str, programs: whisker_sandbox::testing::Programs) -> Subject {
-    let (subject, folder) = common::subject(kind, programs).await;
-    let _ = folder.keep();
-    subject
-}
-
 mod nodejs {
-    whisker_sandbox::sandbox_contract!([tokio::test] super::subject("nodejs:20", super::common::nodejs()));
+    whisker_sandbox::sandbox_contract!([tokio::test] super::common::subject("nodejs:20", super::common::nodejs()));
 }
 
 /// Python runs one activation at a time; that it overlaps is Node's promise.
 mod python {
     use whisker_sandbox::testing::contract;
 
-    use super::{common::python_programs, subject};
+    use super::common::{python_programs, subject};
 
     macro_rules! promises {
         ($($name:ident)*) => {$(

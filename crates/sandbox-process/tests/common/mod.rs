@@ -7,7 +7,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use whisker_sandbox::{
-    Code, Container, InitEnd, Logs, RunEnd, Sandbox, Start,
+    Code, Container, Error, InitEnd, Logs, RunEnd, Sandbox, Start,
     testing::{Programs, Subject, contract},
 };
 use whisker_sandbox_process::{Config, Network, ProcessSandbox};
@@ -70,10 +70,20 @@ pub async fn python(sandbox: &ProcessSandbox, code: &str) -> Value {
     }
 }
 
-pub async fn subject(kind: &str, programs: Programs) -> (Subject, tempfile::TempDir) {
-    let own = sandbox_with(|_| {});
-    let subject = Subject { sandbox: own.sandbox, kind: kind.to_owned(), memory_mb: 128, programs };
-    (subject, own.folder)
+#[async_trait::async_trait]
+impl Sandbox for Own {
+    async fn start(&self, start: Start) -> Result<Arc<dyn Container>, Error> {
+        self.sandbox.start(start).await
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        self.sandbox.sweep().await
+    }
+}
+
+pub async fn subject(kind: &str, programs: Programs) -> Subject {
+    let sandbox = Arc::new(sandbox_with(|_| {}));
+    Subject { sandbox, kind: kind.to_owned(), memory_mb: 128, programs }
 }
 
 fn code(text: &str) -> Code {

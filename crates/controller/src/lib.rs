@@ -40,4 +40,7 @@ mod web;
 pub use config::{Config, Limits};
 pub use controller::{Controller, Parts};
 pub use info::Platform;
+
 pub use records::Records;
+#[cfg(feature = "fuzzing")]
+pub use web::anything::{request as fuzz_web_request, result as fuzz_web_result};

@@ -12,6 +12,8 @@
 //! What is not exported does not exist: whoever guesses names learns nothing.
 //! Everything but this page is a function of its arguments.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod anything;
 mod cors;
 mod json;
 mod media;

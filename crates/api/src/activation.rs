@@ -95,9 +95,8 @@ pub struct ActivationListed {
     /// `end` minus `start`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
-    /// How it ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status_code: Option<Status>,
+    /// How it ended; a trigger's record has this too.
+    pub status_code: Status,
     /// The activation that caused it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<ActivationId>,

@@ -51,9 +51,11 @@ fn name_filter(call: &Call<'_>, namespace: &EntityName) -> Result<Option<Qualifi
         name: "name",
         detail: format!("Parameter may be a 'simple' name or 'package-name/simple' name: {text}"),
     };
-    let (package, name) = match text.split_once('/') {
-        Some((package, name)) => (Some(package), name),
-        None => (None, text.as_str()),
+    let segments: Vec<&str> = text.split('/').filter(|segment| !segment.is_empty()).collect();
+    let (package, name) = match segments[..] {
+        [name] => (None, name),
+        [package, name] => (Some(package), name),
+        _ => return Err(refuse()),
     };
     let package = package.map(EntityName::new).transpose().map_err(|_| refuse())?;
     let name = EntityName::new(name).map_err(|_| refuse())?;
@@ -61,7 +63,7 @@ fn name_filter(call: &Call<'_>, namespace: &EntityName) -> Result<Option<Qualifi
 }
 
 fn listed(summary: Summary) -> ActivationListed {
-    // A trigger's record has no end, and so neither duration nor status.
+    // A trigger's record has no end, and so no duration.
     let ended = summary.end != 0;
     ActivationListed {
         namespace: summary.namespace,
@@ -73,7 +75,7 @@ fn listed(summary: Summary) -> ActivationListed {
         start: summary.start,
         end: ended.then_some(summary.end),
         duration: ended.then(|| summary.end.saturating_sub(summary.start)),
-        status_code: ended.then_some(summary.status),
+        status_code: summary.status,
         cause: summary.cause,
     }
 }

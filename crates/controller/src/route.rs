@@ -194,7 +194,7 @@ fn in_namespace(method: &Method, space: &str, collection: &str, rest: &[&str]) -
         ("activations", [] | [""]) if method == Method::GET => Ok(Resource::Activations(space()?)),
         ("activations", [id, part @ ..]) if method == Method::GET => {
             let part = match part {
-                [] => Part::Record,
+                [] | [""] => Part::Record,
                 ["logs"] => Part::Logs,
                 ["result"] => Part::Result,
                 _ => return Err(Rejection::NoSuchPath),

@@ -10,7 +10,10 @@ use crate::{controller::Controller, found::find, rejection::Rejection, reply::Re
 /// by then.
 pub async fn delete(controller: &Controller, name: &QualifiedName) -> Result<Reply, Rejection> {
     let rule = find::<Rule>(controller, name).await?;
+    let status = link::status(controller, &rule).await?;
     link::part(controller, &rule.trigger.0, name).await?;
-    controller.documents.delete(name, rule.revision()).await?;
+    let deleted = controller.documents.delete(name, rule.revision()).await;
+    link::settle(controller, name, &[&rule.trigger.0], status).await;
+    deleted?;
     Ok(Reply::json(StatusCode::OK, &rule_view(&rule, RuleStatus::Inactive)))
 }

@@ -3,16 +3,17 @@
 //!
 //! Rule and trigger are two documents and nothing writes both at once. The
 //! trigger's is always written first: whatever is interrupted between the two
-//! is put right by doing it again. Two that write one rule at the same time
-//! may each have written the trigger before one of them loses; the loser puts
-//! back what the rule says ([`mend`]).
+//! is put right by doing it again. Several that write one rule at the same
+//! time may each have written triggers before all but one lose; so each ends
+//! by making its triggers agree with the rule as it is then ([`settle`]).
 
+use whisker_api::messages;
 use whisker_entity::{Link, Links, QualifiedName, Reference, Rule, RuleStatus, Trigger};
 use whisker_store::{Document, Error};
 
 use crate::{
     controller::Controller,
-    found::{find, find_if_any},
+    found::{Found, find, find_if_any},
     rejection::Rejection,
 };
 
@@ -50,33 +51,57 @@ pub async fn part(controller: &Controller, trigger: &QualifiedName, rule: &Quali
             rules.remove(rule);
         }
     });
-    match parted.await {
-        Err(Rejection::Missing | Rejection::Conflict(whisker_api::messages::OTHER_COLLECTION)) => Ok(()),
-        other => other,
-    }
+    unless_gone(parted.await)
 }
 
-/// Puts back what a rule's stored document says, after a write of that
-/// document failed for which triggers had been written already. `status` is
-/// what the rule had. As good as can be: it fails where the store does.
-pub async fn mend(controller: &Controller, name: &QualifiedName, written: &[&QualifiedName], status: RuleStatus) {
-    let Ok(rule) = find_if_any::<Rule>(controller, name).await else { return };
-    for trigger in written {
-        let mended = match &rule {
-            Some(rule) if rule.trigger.0 == **trigger => {
-                let action = Reference(rule.action.0.clone());
-                change(controller, trigger, |rules| {
-                    let rules = rules.get_or_insert_default();
-                    let status = rules.get(name).map_or(status, |link| link.status);
-                    rules.set(name, Link { action: action.clone(), status });
-                })
-                .await
+/// Makes triggers that were written for a rule say what the rule's stored
+/// document says, which others may have written meanwhile. `status` is for a
+/// link that is to be there and is not.
+///
+/// Whoever wrote a link ends with this, whether its own write of the rule went
+/// well or not. It looks at the rule again after it changed a trigger, since
+/// it may have undone what another writer had just prepared.
+pub async fn settle(controller: &Controller, name: &QualifiedName, written: &[&QualifiedName], status: RuleStatus) {
+    for _ in 0..ATTEMPTS {
+        let Ok(rule) = find_if_any::<Rule>(controller, name).await else { break };
+        for trigger in written {
+            if agree(controller, name, rule.as_deref(), trigger, status).await.is_err() {
+                break;
             }
-            Some(_) | None => part(controller, trigger, name).await,
-        };
-        if mended.is_err() {
-            tracing::warn!(rule.name = %name, trigger.name = %trigger, "a rule's link may differ from the rule");
         }
+        match find_if_any::<Rule>(controller, name).await {
+            Ok(again) if again.as_ref().map(Found::revision) == rule.as_ref().map(Found::revision) => return,
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    tracing::warn!(rule.name = %name, "a rule's link may differ from the rule until it is written again");
+}
+
+/// Makes one trigger say of a rule what the rule says.
+async fn agree(
+    controller: &Controller,
+    name: &QualifiedName,
+    rule: Option<&Rule>,
+    trigger: &QualifiedName,
+    status: RuleStatus,
+) -> Result<(), Rejection> {
+    let Some(rule) = rule.filter(|rule| rule.trigger.0 == *trigger) else {
+        return part(controller, trigger, name).await;
+    };
+    let joined = change(controller, trigger, |rules| {
+        let rules = rules.get_or_insert_default();
+        let status = rules.get(name).map_or(status, |link| link.status);
+        rules.set(name, Link { action: Reference(rule.action.0.clone()), status });
+    });
+    unless_gone(joined.await)
+}
+
+/// A trigger that is gone has no links that could be wrong.
+fn unless_gone(changed: Result<(), Rejection>) -> Result<(), Rejection> {
+    match changed {
+        Err(Rejection::Missing | Rejection::Conflict(messages::OTHER_COLLECTION)) => Ok(()),
+        other => other,
     }
 }
 

@@ -55,11 +55,10 @@ async fn write(
         link::part(controller, left, name).await?;
     }
     let view = rule_view(&rule, status);
-    if let Err(error) = controller.documents.put(&Document::Rule(rule), based_on).await {
-        let written: Vec<_> = [Some(&trigger), left].into_iter().flatten().collect();
-        link::mend(controller, name, &written, status).await;
-        return Err(error.into());
-    }
+    let put = controller.documents.put(&Document::Rule(rule), based_on).await;
+    let written: Vec<_> = [Some(&trigger), left].into_iter().flatten().collect();
+    link::settle(controller, name, &written, status).await;
+    put?;
     Ok(Reply::json(StatusCode::OK, &view))
 }
 

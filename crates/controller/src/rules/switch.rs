@@ -24,6 +24,7 @@ pub async fn switch(controller: &Controller, call: Call<'_>, name: &QualifiedNam
             Rejection::Missing => Rejection::RuleWithoutTrigger,
             other => other,
         })?;
+        link::settle(controller, name, &[&rule.trigger.0], status).await;
     }
     Ok(Reply::text(StatusCode::OK, "OK"))
 }

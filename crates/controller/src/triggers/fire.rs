@@ -2,8 +2,8 @@
 //!
 //! A fire is one activation of each active rule's action, and one record of
 //! its own that says which. The answer (202) promises all of these: it comes
-//! once every activation is accepted by the bus, and the record stored. The
-//! rules are handed over side by side, so that ten cost what one does.
+//! once every activation is accepted by the bus and the record is promised.
+//! Rules are handed over side by side, so that ten cost what one does.
 //!
 //! OpenWhisk answers first and does all of it afterwards; a fire that it
 //! answered can be lost.
@@ -13,7 +13,8 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{json, value::RawValue};
+use tokio::sync::oneshot;
 use whisker_api::{Payload, messages};
 use whisker_entity::{
     Activation, ActivationId, Identity, Link, Millis, Parameters, QualifiedName, Response, RuleStatus, Status, Trigger,
@@ -23,7 +24,7 @@ use crate::{
     body::Kind,
     controller::{Call, Controller},
     environment,
-    found::find,
+    found::{Found, find},
     invocation::{self, Caller, Invoked},
     rejection::Rejection,
     reply::Reply,
@@ -50,36 +51,71 @@ pub async fn fire(controller: &Controller, call: Call<'_>, name: &QualifiedName)
     let (caller, headers) = (call.caller(), shown_headers(call.headers()));
     let payload = Payload::parse(&call.read(controller, Kind::Payload).await?.bytes)?;
     let trigger = find::<Trigger>(controller, name).await?;
-    let links = trigger.rules.as_ref().map_or(&[][..], |links| &links.0);
-    if !links.iter().any(|(_, link)| link.status == RuleStatus::Active) {
+    if !links(&trigger).iter().any(|(_, link)| link.status == RuleStatus::Active) {
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     }
-    let id = environment::activation_id(caller.began);
+    if controller.records.is_full() {
+        return Err(Rejection::Unavailable);
+    }
     let result = payload.to_text();
     let arguments = payload.over(&headers).over(&trigger.parameters);
-    // Boxed for the compiler, which cannot see that what closures borrow may be sent.
-    let rules: Vec<BoxFuture<'_, String>> =
-        links.iter().map(|(rule, link)| run(controller, &caller, rule, link, &arguments).boxed()).collect();
-    let logs = stream::iter(rules).buffered(AT_ONCE).collect().await;
-    let record = Activation {
-        namespace: caller.who.namespace.clone(),
-        name: trigger.name.clone(),
-        subject: caller.who.subject.to_string(),
-        id,
-        start: caller.began,
-        end: 0,
-        cause: None,
-        response: Response { status: Status::Success, result: Some((*result).to_owned()), size: None },
-        logs,
-        version: trigger.version,
-        publish: false,
-        annotations: Parameters::default(),
-        duration: None,
-    };
-    if caller.who.limits.store_activations != Some(false) {
-        controller.activations.put(&[Arc::new(record)]).await?;
-    }
+    let fire = Fire { id: environment::activation_id(caller.began), caller, trigger, result, arguments };
+    let (id, shared) = (fire.id, controller.shared()?);
+    let (answer, answered) = oneshot::channel();
+    // Half a fire is worse than none: once begun it ends, also when its client
+    // has left. What came of it is then nobody's to hear.
+    controller.records.track(async move { drop(answer.send(fire.deliver(&shared).await)) });
+    answered.await.unwrap_or(Err(Rejection::Internal(messages::INTERNAL)))?;
     Ok(Reply::json(StatusCode::ACCEPTED, &json!({"activationId": id})).activation(id))
+}
+
+fn links(trigger: &Trigger) -> &[(QualifiedName, Link)] {
+    trigger.rules.as_ref().map_or(&[], |links| &links.0)
+}
+
+/// A trigger that was fired.
+struct Fire {
+    id: ActivationId,
+    caller: Caller,
+    trigger: Found<Trigger>,
+    /// What its record shows: the payload as it came.
+    result: Arc<RawValue>,
+    /// What its rules' actions get.
+    arguments: Payload,
+}
+
+impl Fire {
+    /// Hands every rule's activation over, and has the fire recorded.
+    async fn deliver(self, controller: &Controller) -> Result<(), Rejection> {
+        let caller = &self.caller;
+        // Boxed for the compiler, which cannot see that what closures borrow may be sent.
+        let rules: Vec<BoxFuture<'_, String>> = links(&self.trigger)
+            .iter()
+            .map(|(rule, link)| run(controller, caller, rule, link, &self.arguments).boxed())
+            .collect();
+        let logs = stream::iter(rules).buffered(AT_ONCE).collect().await;
+        if !caller.wants_records() {
+            return Ok(());
+        }
+        let record = Activation {
+            namespace: caller.who.namespace.clone(),
+            name: self.trigger.name.clone(),
+            subject: caller.who.subject.to_string(),
+            id: self.id,
+            start: caller.began,
+            end: 0,
+            cause: None,
+            response: Response { status: Status::Success, result: Some((*self.result).to_owned()), size: None },
+            logs,
+            version: self.trigger.version,
+            publish: false,
+            annotations: Parameters::default(),
+            duration: None,
+        };
+        let promise = controller.records.promise(&record).await?;
+        controller.records.write(Arc::new(record), Some(promise));
+        Ok(())
+    }
 }
 
 /// One rule's line in the trigger's log, as OpenWhisk writes it.

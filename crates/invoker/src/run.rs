@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::OwnedSemaphorePermit, task, time::Instant};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use whisker_bus::{Acknowledgement, ActivationMessage};
 use whisker_entity::{Action, Activation, MB, Status};
 use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
@@ -260,9 +260,6 @@ impl Engine {
             activation: activation.clone(),
         };
         self.acknowledge(result).await;
-        // The caller's task was just woken, most likely on this thread: let it
-        // go first, since logs and record are no one's wait.
-        task::yield_now().await;
     }
 
     /// Leaves the record in the spool, then says that the run is over.

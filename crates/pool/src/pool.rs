@@ -751,8 +751,12 @@ impl<R> Pool<R> {
         if let Some(action) = action {
             action.promised -= action.promise(*slot);
             match slot {
-                Slot::Busy { .. } => drop(action.open.remove(&id)),
-                Slot::Idle | Slot::Paused => drop(action.idle.remove(&(*stamp, id))),
+                Slot::Busy { .. } => {
+                    action.open.remove(&id);
+                }
+                Slot::Idle | Slot::Paused => {
+                    action.idle.remove(&(*stamp, id));
+                }
                 Slot::Starting
                 | Slot::Prewarmed
                 | Slot::Warming
@@ -799,7 +803,9 @@ impl<R> Pool<R> {
                         action.open.insert(id);
                     }
                 }
-                Slot::Idle | Slot::Paused => drop(action.idle.insert((*stamp, id))),
+                Slot::Idle | Slot::Paused => {
+                    action.idle.insert((*stamp, id));
+                }
                 Slot::Starting
                 | Slot::Prewarmed
                 | Slot::Warming

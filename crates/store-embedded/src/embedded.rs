@@ -3,14 +3,14 @@
 use std::{
     fs::{DirBuilder, OpenOptions},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::Path,
+    path::{Path, PathBuf},
     thread::JoinHandle,
 };
 
 use crate::{
     Config, OpenError,
     checkpoint::Log,
-    connection,
+    code, connection,
     error::is_damage,
     lock::Lock,
     readers::Readers,
@@ -23,6 +23,7 @@ use crate::{
 /// It has two threads, one that writes and one that checkpoints. Dropping it
 /// waits for both, and so for every change that was accepted.
 pub struct Embedded {
+    data_dir: PathBuf,
     /// Only `None` while it is dropped.
     writer: Option<Writer>,
     readers: Option<Readers>,
@@ -52,12 +53,17 @@ impl Embedded {
         let connection = connection::writer(&path, config.durability).map_err(failed)?;
         let mut connection = connection.ok_or_else(|| OpenError::FileSystem { path: path.clone() })?;
         schema::migrate(&mut connection, &path)?;
+        code::sweep(&connection).map_err(failed)?;
         let readers = Readers::open(&path, config.readers).map_err(failed)?;
         let (log, checkpointer) = Log::start(&mut connection, &path).map_err(failed)?;
         let changes = Changes::new(connection).map_err(failed)?;
         let (writer, thread) = Writer::start(changes, log).map_err(|e| unusable(&path, e))?;
         let threads = vec![thread, checkpointer];
-        Ok(Self { writer: Some(writer), readers: Some(readers), threads, _lock: lock })
+        Ok(Self { data_dir: dir.clone(), writer: Some(writer), readers: Some(readers), threads, _lock: lock })
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     pub(crate) fn writer(&self) -> &Writer {

@@ -9,6 +9,7 @@ use whisker_store::{Collection, Document, Entities, Error, Page, Revision, Store
 
 use crate::{
     Embedded,
+    code::{self, Upload},
     error::{corrupt, database},
     readers::QUICK_BYTES,
     writer::Changes,
@@ -34,7 +35,23 @@ impl Entities for Embedded {
                 entity.await.map_err(|e| Error::Unavailable(e.into()))??
             }
         };
-        self.writer().write(entity.bytes(), move |changes| entity.put(changes, based_on.as_ref())).await
+        let Some(upload) = entity.upload.clone().filter(Upload::is_large) else {
+            return self.writer().write(entity.bytes(), move |changes| entity.put(changes, based_on.as_ref())).await;
+        };
+        // A writer that comes too late is told so before it uploads.
+        self.readers().quick(|connection| entity.check(connection, based_on.as_ref()))?;
+        self.has_room_for(&upload)?;
+        let put = async {
+            upload.stage(self.writer()).await?;
+            self.writer().write(0, move |changes| entity.put(changes, based_on.as_ref())).await
+        };
+        let put = put.await;
+        if put.is_err()
+            && let Err(e) = upload.unstage(self.writer()).await
+        {
+            tracing::warn!(error = %e, "staged code is left until the next start");
+        }
+        put
     }
 
     async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), Error> {
@@ -77,11 +94,7 @@ impl Entities for Embedded {
     }
 
     async fn code(&self, hash: CodeHash) -> Result<Arc<str>, Error> {
-        let read = move |connection: &Connection| {
-            let mut select = connection.prepare_cached("SELECT text FROM code WHERE hash = ?").map_err(database)?;
-            select.query_row([hash.to_bytes()], |row| Ok(row.get_ref(0)?.as_str()?.into())).map_err(database)
-        };
-        self.readers().long(read).await
+        self.readers().long(move |connection| code::read(connection, hash)).await
     }
 }
 
@@ -110,8 +123,8 @@ struct Entity {
     lists: Vec<(String, i64)>,
     document: String,
     code: Option<CodeHash>,
-    /// The code's text, where it was uploaded.
-    text: Option<Arc<str>>,
+    /// The code itself, where it was uploaded.
+    upload: Option<Upload>,
 }
 
 impl Entity {
@@ -124,29 +137,32 @@ impl Entity {
             lists: document.lists().into_iter().map(|(list, path)| (path.to_string(), number(list))).collect(),
             document: serde_json::to_string(&document).map_err(|e| corrupt(&name, e))?,
             code: document.exec().and_then(Exec::code).map(ExecCode::hash),
-            text: code.map(|(_, text)| text),
+            upload: code.map(|(hash, text)| Upload { hash, text }),
             name,
         })
     }
 
     fn bytes(&self) -> usize {
-        self.document.len() + self.text.as_ref().map_or(0, |text| text.len())
+        self.document.len() + self.upload.as_ref().map_or(0, |upload| upload.text.len())
+    }
+
+    /// What is held under the name, if this may take its place.
+    fn check(&self, connection: &Connection, based_on: Option<&Revision>) -> Result<Option<Held>, Error> {
+        let held = Held::find(connection, &self.name).map_err(database)?;
+        let same = held.as_ref().map(|h| shown(h.revision)).as_ref() == based_on;
+        if !same || held.as_ref().is_some_and(|h| h.collection != self.collection) {
+            return Err(Error::Stale);
+        }
+        if let (Some(hash), None) = (self.code, &self.upload)
+            && !code::is_used(connection, hash.to_bytes()).map_err(database)?
+        {
+            return Err(Error::Missing);
+        }
+        Ok(held)
     }
 
     fn put(&self, changes: &mut Changes, based_on: Option<&Revision>) -> Result<Revision, Error> {
-        let held = Held::find(&changes.connection, &self.name).map_err(database)?;
-        if held.as_ref().map(|h| shown(h.revision)).as_ref() != based_on
-            || held.as_ref().is_some_and(|h| h.collection != self.collection)
-        {
-            return Err(Error::Stale);
-        }
-        if let (Some(hash), None) = (self.code, &self.text) {
-            let mut select =
-                changes.connection.prepare_cached("SELECT 1 FROM code WHERE hash = ?").map_err(database)?;
-            if !select.exists([hash.to_bytes()]).map_err(database)? {
-                return Err(Error::Missing);
-            }
-        }
+        let held = self.check(&changes.connection, based_on)?;
         let revision = changes.next_revision();
         self.write(&changes.connection, held, revision).map_err(database)?;
         Ok(shown(revision))
@@ -154,10 +170,8 @@ impl Entity {
 
     fn write(&self, connection: &Connection, held: Option<Held>, revision: i64) -> rusqlite::Result<()> {
         let code = self.code.map(CodeHash::to_bytes);
-        if let (Some(hash), Some(text)) = (&code, &self.text) {
-            let mut insert = connection
-                .prepare_cached("INSERT INTO code (hash, text) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")?;
-            insert.execute(params![hash, &**text])?;
+        if let Some(upload) = &self.upload {
+            upload.write(connection)?;
         }
         let entity = match &held {
             Some(held) => {
@@ -184,7 +198,8 @@ impl Entity {
                 .prepare_cached("INSERT INTO listed (list, updated, name, entity) VALUES (?, ?, ?, ?)")?
                 .execute(params![list, self.updated, self.name, entity])?;
         }
-        collect(connection, held.and_then(|held| held.code).filter(|old| Some(*old) != code))
+        let old = held.and_then(|held| held.code).filter(|old| Some(*old) != code);
+        old.map_or(Ok(()), |old| code::collect(connection, old))
     }
 }
 
@@ -196,7 +211,7 @@ fn delete(connection: &Connection, name: &str, based_on: &Revision) -> Result<()
     let delete = || {
         unlist(connection, held.id)?;
         connection.prepare_cached("DELETE FROM entities WHERE id = ?")?.execute([held.id])?;
-        collect(connection, held.code)
+        held.code.map_or(Ok(()), |code| code::collect(connection, code))
     };
     delete().map_err(database)
 }
@@ -229,15 +244,6 @@ fn unlist(connection: &Connection, entity: i64) -> rusqlite::Result<()> {
         connection.prepare_cached("DELETE FROM lists WHERE id = ? AND length = 0")?.execute([list])?;
     }
     Ok(())
-}
-
-/// Forgets code that nobody uses any more.
-fn collect(connection: &Connection, code: Option<[u8; 32]>) -> rusqlite::Result<()> {
-    let Some(hash) = code else { return Ok(()) };
-    connection
-        .prepare_cached("DELETE FROM code WHERE hash = ?1 AND NOT EXISTS (SELECT 1 FROM entities WHERE code = ?1)")?
-        .execute([hash])
-        .map(drop)
 }
 
 /// Whether the code is so long that hashing it would hold up other tasks.

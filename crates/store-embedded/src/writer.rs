@@ -209,3 +209,79 @@ fn attempt(changes: &mut Changes, group: &mut [Box<dyn Change>]) -> Result<(), E
     }
     end
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::{path::Path, sync::mpsc};
+
+    use super::*;
+    use crate::{Durability, connection, schema};
+
+    fn changes(path: &Path) -> (Changes, Log) {
+        std::fs::write(path, "").unwrap();
+        let mut connection = connection::writer(path, Durability::Process).unwrap().unwrap();
+        schema::migrate(&mut connection, path).unwrap();
+        let (log, _) = Log::start(&mut connection, path).unwrap();
+        (Changes::new(connection).unwrap(), log)
+    }
+
+    fn note(changes: &Changes, name: &str) -> Result<usize, Error> {
+        changes.connection.execute("INSERT INTO limits VALUES (?, '')", [name]).map_err(database)
+    }
+
+    #[tokio::test]
+    async fn a_change_that_fails_is_taken_back_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.db");
+        let (changes, log) = changes(&path);
+        let (writer, _thread) = Writer::start(changes, log).unwrap();
+        // While the first waits, the others gather behind it and make one group.
+        let (go, wait) = mpsc::channel::<()>();
+        let first = writer.write(0, move |_| {
+            let _ = wait.recv();
+            Ok(())
+        });
+        let good = writer.write(0, |changes| note(changes, "good"));
+        let bad = writer.write(0, |changes| {
+            note(changes, "bad")?;
+            Err::<(), _>(Error::Unavailable("this one fails".into()))
+        });
+        let refused = writer.write(0, |_| Err::<(), _>(Error::Stale));
+        let last = writer.write(0, |changes| note(changes, "last"));
+        let release = async move { drop(go) };
+        let (first, good, bad, refused, last, ()) = tokio::join!(first, good, bad, refused, last, release);
+        assert!(first.is_ok() && good.is_ok() && last.is_ok(), "{good:?} {last:?}");
+        assert!(matches!(bad, Err(Error::Unavailable(_))) && matches!(refused, Err(Error::Stale)));
+        let reader = connection::reader(&path).unwrap();
+        let mut select = reader.prepare("SELECT namespace FROM limits ORDER BY namespace").unwrap();
+        let names = select.query_map([], |row| row.get(0)).unwrap().collect::<Result<Vec<String>, _>>().unwrap();
+        assert_eq!(names, ["good", "last"]);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_panicked_says_that_it_has_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let (changes, log) = changes(&dir.path().join("store.db"));
+        let (writer, thread) = Writer::start(changes, log).unwrap();
+        let panics = writer.write(0, |_| -> Result<(), Error> { panic!("as a test") }).await;
+        assert!(matches!(panics, Err(Error::Unavailable(_))));
+        assert!(thread.join().is_err());
+        let later = writer.write(0, |changes| note(changes, "later")).await;
+        assert!(matches!(later, Err(Error::Unavailable(_))));
+    }
+
+    #[test]
+    fn groups_are_bounded_by_bytes() {
+        fn sized(bytes: usize) -> Box<dyn Change> {
+            let (caller, _) = oneshot::channel();
+            Box::new(Job { bytes, change: |_: &mut Changes| Ok(()), outcome: None, caller })
+        }
+        let group = |sizes: &[usize]| first_group(&sizes.iter().copied().map(sized).collect::<Vec<_>>());
+        assert_eq!(group(&[1, 2, 3]), 3);
+        assert_eq!(group(&[1, GROUP_BYTES, 3]), 1);
+        assert_eq!(group(&[GROUP_BYTES * 2, 3]), 1, "alone");
+        assert_eq!(group(&[GROUP_BYTES / 2, GROUP_BYTES / 2, 1]), 2);
+    }
+}

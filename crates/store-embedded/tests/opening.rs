@@ -4,9 +4,10 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use rusqlite::Connection;
+use whisker_entity::CodeHash;
 use whisker_store::{
-    Activations, Entities, Error, Subjects,
-    testing::samples::{WHOLE, all_of, id, parse, records, sequence, subject},
+    Activations, Document, Entities, Error, Subjects,
+    testing::samples::{WHOLE, action, all_of, id, parse, records, sequence, subject},
 };
 use whisker_store_embedded::{Config, Embedded, OpenError};
 
@@ -117,4 +118,25 @@ async fn a_broken_document_is_corrupt_and_hides_no_other() {
     assert!(Entities::get(&store, &parse("ns/b")).await.is_ok());
     assert!(matches!(Activations::get(&store, &parse("ns"), id(0)).await, Err(Error::Corrupt(..))));
     assert!(Activations::get(&store, &parse("ns"), id(1)).await.is_ok());
+}
+
+#[tokio::test]
+async fn an_upload_that_never_ended_is_swept_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let code = "x".repeat(3 << 20);
+    Entities::put(&store, &Document::Action(action("ns/a", &code, 1)), None).await.unwrap();
+    let file = Connection::open(dir.path().join("store.db")).unwrap();
+    // As if the process had died while another action with this code, and one with other code, came in.
+    file.execute_batch(
+        "INSERT INTO staged SELECT DISTINCT hash FROM code; INSERT INTO staged VALUES (zeroblob(32));
+        INSERT INTO code VALUES (zeroblob(32), 0, 'piece')",
+    )
+    .unwrap();
+    drop(store);
+    let store = open(dir.path()).unwrap();
+    let left =
+        |table| file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!((left("code"), left("staged")), (3, 0));
+    assert!(*store.code(CodeHash::of(&code)).await.unwrap() == *code);
 }

@@ -38,6 +38,7 @@ macro_rules! contract_tests {
             an_update_replaces_code
             code_that_is_gone_cannot_be_attached
             a_stale_write_leaves_no_code
+            of_concurrent_uploads_one_wins_and_keeps_its_code
             any_text_survives
             lists_are_newest_first
             pages_cover_a_list_once

@@ -13,11 +13,18 @@ CREATE INDEX entities_by_code ON entities (code) WHERE code IS NOT NULL;
 CREATE TABLE revisions (last INTEGER NOT NULL);
 INSERT INTO revisions VALUES (0);
 
--- Code, once for all actions that share it.
+-- Code, once for all actions that share it, in pieces.
 CREATE TABLE code (
-    hash BLOB NOT NULL UNIQUE,      -- SHA-256 of the text
-    text TEXT NOT NULL
+    hash BLOB NOT NULL,             -- SHA-256 of the whole text
+    number INTEGER NOT NULL,        -- from 0
+    piece BLOB NOT NULL,            -- 1 MB of UTF-8, the last one less
+    UNIQUE (hash, number)
 );
+
+-- Code that is being uploaded: without an action it goes at the next start.
+CREATE TABLE staged (
+    hash BLOB PRIMARY KEY
+) WITHOUT ROWID;
 
 -- What can be listed, with its length; and which entities are in it, in order.
 CREATE TABLE lists (

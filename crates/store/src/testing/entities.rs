@@ -179,7 +179,8 @@ pub async fn code_is_attached_and_reads_back(store: Store) {
 
 /// The largest that OpenWhisk allows by default.
 pub async fn code_of_48_megabytes_reads_back(store: Store) {
-    let code: String = "0123456789abcde\n".repeat(3 * 1024 * 1024);
+    // Five bytes a pair, so that cuts at round places fall inside characters.
+    let code = "ß€".repeat(48 * 1024 * 1024 / 5);
     put_action(&store, action("ns/a", &code, 1)).await;
     let read = store.code(CodeHash::of(&code)).await.unwrap();
     assert!(*read == *code, "read {} of {} bytes, or others", read.len(), code.len());
@@ -233,7 +234,30 @@ pub async fn a_stale_write_leaves_no_code(store: Store) {
     put_action(&store, action("ns/a", "one", 1)).await;
     assert!(is_stale(store.put(&Document::Action(action("ns/a", "two", 2)), None).await));
     assert!(is_missing(store.code(CodeHash::of("two")).await));
+    let large = "large".repeat(1 << 20);
+    assert!(is_stale(store.put(&Document::Action(action("ns/a", &large, 2)), None).await));
+    assert!(is_missing(store.code(CodeHash::of(&large)).await));
     assert_eq!(&*store.code(CodeHash::of("one")).await.unwrap(), "one");
+}
+
+/// Large code comes in more than one write, and is shared all the same.
+pub async fn of_concurrent_uploads_one_wins_and_keeps_its_code(store: Store) {
+    let code = "large".repeat(1 << 20);
+    let uploads: Vec<_> = (0..4)
+        .map(|n| {
+            let (store, action) = (store.clone(), action(&format!("ns/a{}", n / 2), &code, n));
+            tokio::spawn(async move { store.put(&Document::Action(action), None).await })
+        })
+        .collect();
+    let mut won = 0;
+    for upload in uploads {
+        won += u32::from(upload.await.unwrap().is_ok());
+    }
+    assert_eq!(won, 2, "one of each name");
+    delete(&store, "ns/a0").await;
+    assert!(*store.code(CodeHash::of(&code)).await.unwrap() == *code);
+    delete(&store, "ns/a1").await;
+    assert!(is_missing(store.code(CodeHash::of(&code)).await));
 }
 
 /// Code and values may be any Unicode, NUL included; numbers keep their bits.

@@ -113,3 +113,54 @@ fn credentials(headers: &HeaderMap) -> Result<String, Rejection> {
     let decoded = STANDARD.decode(encoded.trim()).map_err(|_| Rejection::CredentialsMissing)?;
     String::from_utf8(decoded).map_err(|_| Rejection::CredentialsRejected)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::json;
+    use whisker_store::Memory;
+
+    use super::*;
+
+    const KEY: &str = "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk";
+
+    async fn authenticator() -> Authenticator {
+        let store = Memory::new();
+        let namespaces = json!([{"name": "guest", "uuid": "u", "key": KEY}]);
+        let subject = serde_json::from_value(json!({"subject": "guest", "namespaces": namespaces}));
+        store.put(&subject.expect("a subject")).await.expect("stored");
+        Authenticator::new(Arc::new(store), 3)
+    }
+
+    fn with(scheme: &str, credentials: &str) -> HeaderMap {
+        let text = format!("{scheme} {}", STANDARD.encode(credentials));
+        let value = HeaderValue::from_str(&text).expect("a header");
+        HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+    }
+
+    #[tokio::test]
+    async fn where_anyone_may_ask_the_wrong_key_is_nobodys_and_a_guess_all_the_same() {
+        let authenticator = authenticator().await;
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        let right = with("Basic", &format!("u:{KEY}"));
+        let recognised = async |headers: &HeaderMap| {
+            let caller = authenticator.recognise(headers, peer, 0).await.expect("no refusal");
+            caller.map(|caller| caller.namespace.to_string())
+        };
+        assert_eq!(recognised(&right).await.as_deref(), Some("guest"));
+        // The action's own users are no concern of ours.
+        for own in [HeaderMap::new(), with("Bearer", KEY), with("Basic", "ann:pass"), with("Basic", "ann")] {
+            for _ in 0..10 {
+                assert_eq!(recognised(&own).await, None);
+            }
+        }
+        assert!(authenticator.authenticate(&right, peer, 0).await.is_ok());
+        let wrong = with("Basic", &format!("u:{}", KEY.replace('k', "w")));
+        for _ in 0..3 {
+            assert_eq!(recognised(&wrong).await, None);
+        }
+        assert_eq!(authenticator.authenticate(&right, peer, 0).await.err(), Some(Rejection::TooManyFailed));
+        assert_eq!(recognised(&right).await, None, "whoever guesses is not told when they are right");
+        assert_eq!(authenticator.recognise(&right, peer, 60_000).await.map(|c| c.is_some()), Ok(true));
+    }
+}

@@ -345,9 +345,14 @@ impl World {
         self.result(id).await
     }
 
+    /// Whether its result was sent back.
+    pub fn has_ended(&self, id: ActivationId) -> bool {
+        self.bus.results.lock().unwrap().contains_key(&id)
+    }
+
     /// The result that was sent back.
     pub async fn result(&self, id: ActivationId) -> Arc<Activation> {
-        self.until("a result", || self.bus.results.lock().unwrap().contains_key(&id)).await;
+        self.until("a result", || self.has_ended(id)).await;
         self.bus.results.lock().unwrap()[&id].clone()
     }
 

@@ -361,3 +361,6 @@ fn counter(file: &Path, key: &str) -> io::Result<u64> {
     let value = values.filter(|(name, _)| *name == key).find_map(|(_, value)| value.trim().parse().ok());
     value.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -83,6 +83,14 @@ impl Wiring {
         format!("{}/16", self.range)
     }
 
+    /// A container's address. Where ours begin depends on the instance, so
+    /// that servers side by side on one host rarely try for the same.
+    fn address(&self, number: u32) -> Ipv4Addr {
+        let offset = u32::from_str_radix(&self.instance, 16).unwrap_or(0);
+        let index = (offset.wrapping_add(number)) % ADDRESSES;
+        Ipv4Addr::from_bits(u32::from(self.range) + 256 + index)
+    }
+
     /// Beginning of the names of the cables' host ends.
     fn prefix(&self) -> String {
         format!("w{}-", self.instance)

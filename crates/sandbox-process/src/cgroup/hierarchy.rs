@@ -59,6 +59,13 @@ impl Hierarchies {
         self.0.iter().find(|tree| tree.controllers.iter().any(|name| name == controller))
     }
 
+    /// These without the trees of the other version.
+    #[cfg(test)]
+    pub(crate) fn only(mut self, version: Version) -> Hierarchies {
+        self.0.retain(|tree| tree.version == version);
+        self
+    }
+
     /// The version 2 tree, whether or not it holds controllers.
     pub(crate) fn unified(&self) -> Option<&Hierarchy> {
         self.0.iter().find(|tree| tree.version == Version::V2)

@@ -7,7 +7,6 @@
 
 use std::{
     fs, io,
-    net::Ipv4Addr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process, thread,
 };
@@ -55,7 +54,7 @@ impl Namespace {
 }
 
 fn connect(wiring: &Wiring, number: u32) -> io::Result<OwnedFd> {
-    let address = Ipv4Addr::from_bits(u32::from(wiring.range) + 256 + number);
+    let address = wiring.address(number);
     let (gateway, mtu, host) = (wiring.gateway(), wiring.mtu, process::id());
     let cable = format!("{}{number}", wiring.prefix());
     let inside = format!(

@@ -9,7 +9,7 @@ use std::{
 
 use whisker_entity::{EntityName, QualifiedName};
 
-use crate::{pool::SlotId, slot::Slot};
+use crate::{SlotId, slot::Slot};
 
 /// What a container belongs to once it has code: it never runs anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

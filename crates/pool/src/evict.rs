@@ -7,7 +7,7 @@
 //! could otherwise never start. Busy ones never: a run is not ended for
 //! another's sake.
 
-use crate::pool::SlotId;
+use crate::SlotId;
 
 /// The first of `candidates` (each with its memory in MB, in the order in
 /// which they should go) that free at least `need_mb`; `None`, so that nobody

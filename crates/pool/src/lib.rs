@@ -36,11 +36,16 @@
 
 mod action;
 mod claims;
+mod config;
+mod event;
 mod evict;
+mod lists;
 mod pool;
 mod prewarm;
 mod slot;
 
 pub use action::{Key, Shape, Ticket, Want};
-pub use pool::{Config, Counts, End, Event, Order, Pool, Reason, Refusal, SlotId};
+pub use config::Config;
+pub use event::{Counts, End, Event, Order, Reason, Refusal, SlotId};
+pub use pool::Pool;
 pub use prewarm::Stem;

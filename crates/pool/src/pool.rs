@@ -1,4 +1,4 @@
-//! Slots by action, memory in use; which slot takes the next run.
+//! Which slot takes the next run, and who gets the next container.
 
 use std::{
     collections::{BTreeSet, HashMap, hash_map},
@@ -9,7 +9,7 @@ use std::{
 use whisker_entity::{EntityName, QualifiedName};
 
 use crate::{
-    Key, Shape, Stem, Ticket, Want,
+    Config, Counts, End, Event, Key, Order, Reason, Refusal, Shape, SlotId, Ticket, Want,
     action::{Action, Stamp},
     claims::Claims,
     evict,
@@ -17,196 +17,14 @@ use crate::{
     slot::{Slot, SlotEvent, SlotOrder},
 };
 
-/// What a pool may use, and how long it keeps what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Memory for all containers together, in MB.
-    pub memory_mb: u64,
-    /// How many runs may wait; beyond that they are refused.
-    pub max_waiting: usize,
-    /// How many containers may be starting at once.
-    pub max_starts: usize,
-    /// After how many containers that did not start, or were gone when the
-    /// run came, a run is refused.
-    pub max_failures: u32,
-    /// How long starts pause after one failed; doubles with each further one,
-    /// up to 64 times as long.
-    pub retry: Duration,
-    /// How long a container is idle before it is paused; `None`: it never is.
-    pub pause_grace: Option<Duration>,
-    /// How long a container is idle before it is removed.
-    pub keep_warm: Duration,
-    /// How long a run for which there is no memory lets others be run in
-    /// containers that they have. After that these give way. Longer means
-    /// fewer cold starts under load, and a longer wait for some.
-    pub patience: Duration,
-    /// Blank containers to keep at hand.
-    pub stems: Vec<Stem>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            memory_mb: 2048,
-            max_waiting: 4096,
-            max_starts: 4,
-            max_failures: 3,
-            retry: Duration::from_millis(100),
-            pause_grace: Some(Duration::from_secs(10)),
-            keep_warm: Duration::from_secs(300),
-            patience: Duration::from_secs(1),
-            stems: vec![],
-        }
-    }
-}
-
-/// Names one container for as long as the pool lives; never used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SlotId(pub(crate) u64);
-
-/// Everything that can happen to a pool.
 #[derive(Debug)]
-pub enum Event<R> {
-    /// A run is to be done.
-    Arrived {
-        /// The caller's own run.
-        run: R,
-        /// What it needs.
-        want: Want,
-    },
-    /// A container that was ordered is there.
-    Started(SlotId),
-    /// A container that was ordered could not be made.
-    NotStarted {
-        /// Which.
-        slot: SlotId,
-        /// Whether trying again would be in vain.
-        hopeless: bool,
-    },
-    /// The first run of a container has loaded the action's code, and goes on.
-    Initialised(SlotId),
-    /// A container is thawed, and the run that it was thawed for goes on.
-    Resumed(SlotId),
-    /// A run is over.
-    Ended {
-        /// Where it ran.
-        slot: SlotId,
-        /// Whether it left its container fit for another one.
-        end: End,
-    },
-    /// A container was gone before its run could begin.
-    Returned {
-        /// Which.
-        slot: SlotId,
-        /// The run, as it was given.
-        ticket: Ticket<R>,
-    },
-    /// A container is paused, as ordered.
-    Paused(SlotId),
-    /// A container ended by itself, or does not obey.
-    Died(SlotId),
-    /// A container is gone and its memory free.
-    Removed(SlotId),
-    /// Time went by.
-    Tick,
-    /// No more runs are wanted: what waits is refused, what is under way is
-    /// waited for, and every container goes.
-    Close,
-}
-
-/// How a run left its container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// As good as before.
-    Fit,
-    /// Of no more use: it failed, hung, or left who knows what behind.
-    Unfit,
-}
-
-/// Everything that a pool asks for.
-#[derive(Debug)]
-pub enum Order<R> {
-    /// Make a container, and say [`Event::Started`] or [`Event::NotStarted`].
-    Start {
-        /// Its name.
-        slot: SlotId,
-        /// What it is to be like.
-        shape: Shape,
-    },
-    /// Do a run, and say [`Event::Ended`] or [`Event::Returned`]; before that
-    /// [`Event::Resumed`] or [`Event::Initialised`], where the reason says so.
-    Run {
-        /// In which container.
-        slot: SlotId,
-        /// What.
-        ticket: Ticket<R>,
-        /// What is to be done first.
-        reason: Reason,
-    },
-    /// Freeze a container, and say [`Event::Paused`] or [`Event::Died`].
-    Pause(SlotId),
-    /// Destroy a container, and say [`Event::Removed`].
-    Remove(SlotId),
-    /// Tell whoever wants this run that it will not be done.
-    Refuse {
-        /// What.
-        ticket: Ticket<R>,
-        /// Why.
-        refusal: Refusal,
-    },
-}
-
-/// Why a container takes a run, and so what is to be done before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// It was started for the action: load the code.
-    Cold,
-    /// It was started before anyone asked: load the code.
-    Prewarmed,
-    /// It has the code, but is frozen: thaw it.
-    Paused,
-    /// It has the code.
-    Warm,
-}
-
-/// Why a run is not done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// Too many wait already.
-    QueueFull,
-    /// It wants more memory than there is for all.
-    TooLarge,
-    /// No container could be made for it.
-    NotStarted,
-    /// The pool is closed.
-    Closed,
-}
-
-/// How much of what a pool holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Memory of all containers that are not gone, in MB.
-    pub memory_mb: u64,
-    /// Containers that are not gone.
-    pub containers: usize,
-    /// Those that have code and nothing to do, paused or not.
-    pub idle: usize,
-    /// Those that are blank.
-    pub prewarmed: usize,
-    /// Runs without a container.
-    pub waiting: usize,
-    /// Actions that have containers or waiting runs.
-    pub actions: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    slot: Slot,
-    shape: Shape,
+pub(crate) struct Entry {
+    pub(crate) slot: Slot,
+    pub(crate) shape: Shape,
     /// The action it belongs to, or that it starts for.
-    key: Option<Arc<Key>>,
+    pub(crate) key: Option<Arc<Key>>,
     /// When it became idle, or blank.
-    stamp: Stamp,
+    pub(crate) stamp: Stamp,
 }
 
 /// See the [crate].
@@ -216,27 +34,27 @@ pub struct Pool<R> {
     now: Duration,
     /// Numbers slots, tickets and stamps alike.
     next: u64,
-    slots: HashMap<SlotId, Entry>,
-    actions: HashMap<Arc<Key>, Action<R>>,
+    pub(crate) slots: HashMap<SlotId, Entry>,
+    pub(crate) actions: HashMap<Arc<Key>, Action<R>>,
     /// The revision of each action that was asked for last.
     current: HashMap<(EntityName, QualifiedName), Arc<Key>>,
     claims: Claims,
-    stems: Stems,
+    pub(crate) stems: Stems,
     /// Containers with code and nothing to do, paused or not, oldest first.
-    idle: BTreeSet<(Stamp, SlotId)>,
+    pub(crate) idle: BTreeSet<(Stamp, SlotId)>,
     /// Those of them that are not paused.
-    thawed: BTreeSet<(Stamp, SlotId)>,
-    idle_mb: u64,
-    stem_mb: u64,
+    pub(crate) thawed: BTreeSet<(Stamp, SlotId)>,
+    pub(crate) idle_mb: u64,
+    pub(crate) stem_mb: u64,
     used_mb: u64,
     /// Memory of those being removed: still used, soon free.
-    leaving_mb: u64,
-    starting: usize,
+    pub(crate) leaving_mb: u64,
+    pub(crate) starting: usize,
     waiting: usize,
     /// Starts that failed in a row, and until when none is tried.
     failed_starts: u32,
     cool_until: Duration,
-    refill_due: bool,
+    pub(crate) refill_due: bool,
     closed: bool,
 }
 
@@ -719,102 +537,6 @@ impl<R> Pool<R> {
             && current.get() == key
         {
             current.remove();
-        }
-    }
-
-    /// Takes a slot off the lists that its state puts it on.
-    fn unlist(&mut self, id: SlotId) {
-        let Some(Entry { slot, shape, key, stamp }) = self.slots.get(&id) else { return };
-        let memory_mb = u64::from(shape.memory_mb);
-        let action = key.as_ref().and_then(|key| self.actions.get_mut(key));
-        match slot {
-            Slot::Starting => {
-                self.starting -= 1;
-                if key.is_none() {
-                    self.stems.started(shape);
-                    self.refill_due = true;
-                }
-            }
-            Slot::Prewarmed => {
-                self.stem_mb -= memory_mb;
-                self.stems.remove(shape, *stamp, id);
-                self.refill_due = true;
-            }
-            Slot::Idle | Slot::Paused => {
-                self.idle_mb -= memory_mb;
-                self.idle.remove(&(*stamp, id));
-                self.thawed.remove(&(*stamp, id));
-            }
-            Slot::Removing => self.leaving_mb -= memory_mb,
-            Slot::Warming | Slot::Busy { .. } | Slot::Pausing | Slot::Resuming | Slot::Spent { .. } | Slot::Gone => {}
-        }
-        if let Some(action) = action {
-            action.promised -= action.promise(*slot);
-            match slot {
-                Slot::Busy { .. } => {
-                    action.open.remove(&id);
-                }
-                Slot::Idle | Slot::Paused => {
-                    action.idle.remove(&(*stamp, id));
-                }
-                Slot::Starting
-                | Slot::Prewarmed
-                | Slot::Warming
-                | Slot::Pausing
-                | Slot::Resuming
-                | Slot::Spent { .. }
-                | Slot::Removing
-                | Slot::Gone => {}
-            }
-        }
-    }
-
-    /// Puts a slot on the lists that its state asks for.
-    fn list(&mut self, id: SlotId) {
-        let Some(Entry { slot, shape, key, stamp }) = self.slots.get(&id) else { return };
-        let memory_mb = u64::from(shape.memory_mb);
-        let action = key.as_ref().and_then(|key| self.actions.get_mut(key));
-        match slot {
-            Slot::Starting => {
-                self.starting += 1;
-                if key.is_none() {
-                    self.stems.starts(shape);
-                }
-            }
-            Slot::Prewarmed => {
-                self.stem_mb += memory_mb;
-                self.stems.add(shape, *stamp, id);
-            }
-            Slot::Idle | Slot::Paused => {
-                self.idle_mb += memory_mb;
-                self.idle.insert((*stamp, id));
-                if *slot == Slot::Idle {
-                    self.thawed.insert((*stamp, id));
-                }
-            }
-            Slot::Removing => self.leaving_mb += memory_mb,
-            Slot::Warming | Slot::Busy { .. } | Slot::Pausing | Slot::Resuming | Slot::Spent { .. } | Slot::Gone => {}
-        }
-        if let Some(action) = action {
-            action.promised += action.promise(*slot);
-            match slot {
-                Slot::Busy { runs } => {
-                    if runs.get() < action.concurrency {
-                        action.open.insert(id);
-                    }
-                }
-                Slot::Idle | Slot::Paused => {
-                    action.idle.insert((*stamp, id));
-                }
-                Slot::Starting
-                | Slot::Prewarmed
-                | Slot::Warming
-                | Slot::Pausing
-                | Slot::Resuming
-                | Slot::Spent { .. }
-                | Slot::Removing
-                | Slot::Gone => {}
-            }
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::{Shape, action::Stamp, pool::SlotId};
+use crate::{Shape, SlotId, action::Stamp};
 
 /// How many blank containers of one shape are to be at hand.
 #[derive(Debug, Clone, PartialEq, Eq)]

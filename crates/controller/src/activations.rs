@@ -1,10 +1,13 @@
 //! Activation records, to their owners.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::json;
+use tokio::time::Instant;
 use whisker_api::{ActivationListed, ActivationView, ResponseView, messages};
-use whisker_entity::{ActivationId, EntityName, EntityPath, QualifiedName};
-use whisker_store::{ActivationQuery, Summary};
+use whisker_entity::{Activation, ActivationId, EntityName, EntityPath, Millis, QualifiedName};
+use whisker_store::{ActivationQuery, Error, Summary};
 
 use crate::{
     controller::{Call, Controller},
@@ -80,6 +83,32 @@ fn listed(summary: Summary) -> ActivationListed {
     }
 }
 
+/// How long a record may be on its way to the store, after the answer that
+/// told its id: it is written in batches, off the path of the answer.
+const ON_ITS_WAY: Duration = Duration::from_millis(300);
+/// Pause between two looks at the store.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Age in ms from which an id that is not stored is taken to be no record's.
+const RECENT_MS: Millis = 10_000;
+
+/// Reads a record. Who was told an id a moment ago is not told that there is no
+/// such record, when it only takes some more milliseconds to be written.
+async fn find(
+    controller: &Controller,
+    namespace: &EntityName,
+    id: ActivationId,
+    now: Millis,
+) -> Result<Activation, Error> {
+    let patience = if now.abs_diff(id.time()) < RECENT_MS { ON_ITS_WAY } else { Duration::ZERO };
+    let until = Instant::now() + patience;
+    loop {
+        match controller.activations.get(namespace, id).await {
+            Err(Error::Missing) if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+            found => return found,
+        }
+    }
+}
+
 /// `GET /activations/ID` and its parts.
 pub async fn get(
     controller: &Controller,
@@ -92,7 +121,7 @@ pub async fn get(
     if path.namespace != call.who.namespace {
         return Err(Rejection::Forbidden(messages::not_authorized(format_args!("{path}/{id}"))));
     }
-    let record = controller.activations.get(&path.namespace, id).await?;
+    let record = find(controller, &path.namespace, id, call.began).await?;
     Ok(match part {
         Part::Record => Reply::json(StatusCode::OK, &ActivationView::from(&record)),
         Part::Logs => Reply::json(StatusCode::OK, &json!({"logs": record.logs})),

@@ -1,5 +1,7 @@
 //! Reading request bodies, within bounds of length, time and total memory.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
@@ -18,6 +20,9 @@ pub struct Bodies {
 
 /// Counted in units, since a semaphore counts to 2^29 at most everywhere.
 const UNIT_BYTES: u64 = 64 * 1024;
+
+/// How long a refused request may go on sending.
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// A body, and its share of the memory for all of them.
 pub struct Read<'a> {
@@ -46,7 +51,7 @@ impl Bodies {
 
     /// Reads a body whole. One that must be JSON has to say so, unless it is
     /// empty.
-    pub async fn read(&self, headers: &HeaderMap, body: Incoming, kind: Kind) -> Result<Read<'_>, Rejection> {
+    pub async fn read(&self, headers: &HeaderMap, body: &mut Incoming, kind: Kind) -> Result<Read<'_>, Rejection> {
         let reading = async {
             let max = match kind {
                 Kind::Entity => self.limits.body_max_bytes,
@@ -58,6 +63,7 @@ impl Bodies {
             };
             let expected = body.size_hint().upper().unwrap_or(max);
             if expected > max {
+                discard(body).await;
                 return Err(too_large(expected));
             }
             let typed = matches!(kind, Kind::Entity | Kind::Payload);
@@ -75,10 +81,43 @@ impl Bodies {
         };
         tokio::time::timeout(self.limits.body_timeout, reading).await.unwrap_or(Err(Rejection::Slow))
     }
+
+    /// Reads and forgets what a refused request left of its body. A client that
+    /// is still sending when the connection ends never sees the answer. One
+    /// that asked first whether to send it has its answer instead.
+    pub async fn discard(&self, headers: &HeaderMap, body: &mut Incoming) {
+        if body.is_end_stream() || headers.contains_key(header::EXPECT) {
+            return;
+        }
+        let reading = async {
+            let mut left = self.limits.body_max_bytes;
+            while let Some(Ok(frame)) = body.frame().await {
+                let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, |data| data.len() as u64)) else { return };
+                left = rest;
+            }
+        };
+        // Whether all came or not, the answer goes out now.
+        let _ = tokio::time::timeout(DISCARDING, reading).await;
+    }
+}
+
+/// Bytes of a refused body that are read and forgotten, so that its sender,
+/// who listens only after it has spoken, hears why. Of more, the connection is
+/// closed in its face.
+const DISCARD_MAX_BYTES: u64 = 64 << 20;
+
+async fn discard(mut body: Incoming) {
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        read += frame.data_ref().map_or(0, |data| data.len() as u64);
+        if read > DISCARD_MAX_BYTES {
+            return;
+        }
+    }
 }
 
 /// The whole body, or `None` if it is longer than `max`.
-async fn collect(mut body: Incoming, max: u64) -> Result<Option<Bytes>, Rejection> {
+async fn collect(body: &mut Incoming, max: u64) -> Result<Option<Bytes>, Rejection> {
     let mut whole = BytesMut::new();
     let mut first: Option<Bytes> = None;
     while let Some(frame) = body.frame().await {
@@ -87,6 +126,7 @@ async fn collect(mut body: Incoming, max: u64) -> Result<Option<Bytes>, Rejectio
         let Ok(data) = frame.into_data() else { continue };
         let held = first.as_ref().map_or(0, Bytes::len) + whole.len();
         if held as u64 + data.len() as u64 > max {
+            discard(body).await;
             return Ok(None);
         }
         match first.take() {

@@ -20,6 +20,11 @@ impl ActivationId {
         Self((u128::from(now) << 80) | (random & ((1 << 80) - 1)))
     }
 
+    /// When it was made, if it is one of ours; any time otherwise.
+    pub fn time(self) -> Millis {
+        (self.0 >> 80) as Millis
+    }
+
     /// The bytes, in the order in which the digits are written.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_be_bytes()
@@ -141,6 +146,7 @@ mod tests {
         let id = ActivationId::new(0x0193_4a5b_6c7d, u128::MAX);
         assert_eq!(id.to_string(), "01934a5b6c7dffffffffffffffffffff");
         assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(id.time(), 0x0193_4a5b_6c7d);
         assert_eq!(ActivationId::from_bytes(id.to_bytes()), id);
     }
 

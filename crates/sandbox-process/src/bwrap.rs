@@ -29,6 +29,8 @@ pub(crate) struct View<'a> {
     pub runtimes: PathBuf,
     /// The action's code.
     pub action: PathBuf,
+    /// Modules for everybody, if the operator has brought any.
+    pub modules: Option<PathBuf>,
     /// Host folders to show besides, each at its own place.
     pub read_only: &'a [PathBuf],
     /// Size of `/tmp` and of shared memory.
@@ -64,6 +66,9 @@ pub(crate) fn arguments(view: &View<'_>) -> Result<Vec<CString>, NulError> {
     }
     for folder in view.read_only {
         line.mount("--ro-bind", folder, folder)?;
+    }
+    if let Some(modules) = &view.modules {
+        line.mount("--ro-bind", modules, "/modules")?;
     }
     line.mount("--ro-bind", &view.runtimes, "/runtimes")?;
     line.mount("--ro-bind", &view.action, "/action")?;
@@ -114,6 +119,7 @@ mod tests {
             etc: "/state/etc".into(),
             runtimes: "/state/runtimes/1".into(),
             action: "/state/containers/1/action".into(),
+            modules: Some("/state/modules".into()),
             read_only: &["/opt/node".into()],
             tmp_bytes: 1 << 20,
             unshare_network: true,

@@ -8,7 +8,9 @@ use crate::archive;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Folder for the sandbox's own files: launchers, containers' code. Made
-    /// if missing, emptied by sweeps, used by one server at a time.
+    /// if missing, emptied by sweeps, used by one server at a time. A folder
+    /// `modules` in it, which the operator may fill, is every container's
+    /// `/modules`.
     pub folder: PathBuf,
     /// What containers can reach.
     pub network: Network,

@@ -4,6 +4,7 @@
 //! ```text
 //! lock                one server at a time
 //! etc/                what containers see as /etc
+//! modules/            what the operator brings for all functions, if anything
 //! runtimes/HASH/      the launchers of this version of the server
 //! seccomp/            the compiled filters
 //! containers/N/action the code of container N
@@ -95,6 +96,12 @@ impl Host {
     /// The launchers, as the host sees them.
     pub(crate) fn runtimes(&self) -> PathBuf {
         self.root.join("runtimes").join(&self.runtimes)
+    }
+
+    /// Modules for everybody, as a process about to become a container sees them.
+    pub(crate) fn modules(&self) -> Option<PathBuf> {
+        let folder = self.root.join("modules");
+        folder.is_dir().then(|| self.as_seen(&folder))
     }
 
     /// A container's folder, as the host sees it.

@@ -234,6 +234,7 @@ impl Parts {
             etc: self.host.as_seen(&self.host.root().join("etc")),
             runtimes: self.host.as_seen(&self.host.runtimes()),
             action: self.host.as_seen(&folder),
+            modules: self.host.modules(),
             read_only: &self.config.read_only,
             // Memory files count as memory of the container. Half of it, so
             // that a full disk is met before an exhausted memory.
@@ -349,6 +350,7 @@ impl Parts {
             etc: self.host.as_seen(&self.host.root().join("etc")),
             runtimes: self.host.as_seen(&self.host.runtimes()),
             action: self.host.as_seen(&folder),
+            modules: self.host.modules(),
             read_only: &self.config.read_only,
             tmp_bytes: 1 << 20,
             unshare_network: self.config.network == Network::None,

@@ -228,3 +228,14 @@ async fn nothing_is_left_of_a_destroyed_container() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     sandbox.sweep().await.unwrap();
 }
+
+#[tokio::test]
+async fn modules_of_the_operator_are_there_for_everybody() {
+    let sandbox = sandbox_with(|config| {
+        let folder = config.folder.join("modules/python");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("shared.py"), "word = 'from the operator'\n").unwrap();
+    });
+    let answer = python(&sandbox, "import shared\ndef main(args):\n    return {'word': shared.word}\n").await;
+    assert_eq!(answer, json!({ "word": "from the operator" }));
+}

@@ -63,7 +63,6 @@ impl Bodies {
             };
             let expected = body.size_hint().upper().unwrap_or(max);
             if expected > max {
-                discard(body).await;
                 return Err(too_large(expected));
             }
             let typed = matches!(kind, Kind::Entity | Kind::Payload);
@@ -101,21 +100,6 @@ impl Bodies {
     }
 }
 
-/// Bytes of a refused body that are read and forgotten, so that its sender,
-/// who listens only after it has spoken, hears why. Of more, the connection is
-/// closed in its face.
-const DISCARD_MAX_BYTES: u64 = 64 << 20;
-
-async fn discard(mut body: Incoming) {
-    let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
-        read += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if read > DISCARD_MAX_BYTES {
-            return;
-        }
-    }
-}
-
 /// The whole body, or `None` if it is longer than `max`.
 async fn collect(body: &mut Incoming, max: u64) -> Result<Option<Bytes>, Rejection> {
     let mut whole = BytesMut::new();
@@ -126,7 +110,6 @@ async fn collect(body: &mut Incoming, max: u64) -> Result<Option<Bytes>, Rejecti
         let Ok(data) = frame.into_data() else { continue };
         let held = first.as_ref().map_or(0, Bytes::len) + whole.len();
         if held as u64 + data.len() as u64 > max {
-            discard(body).await;
             return Ok(None);
         }
         match first.take() {

@@ -80,7 +80,7 @@ pub(crate) struct Call<'a> {
     /// What is behind `?`.
     pub query: Query<'a>,
     headers: &'a HeaderMap,
-    body: Incoming,
+    body: &'a mut Incoming,
 }
 
 impl<'a> Call<'a> {
@@ -143,10 +143,11 @@ impl Controller {
     /// Answers one request. `peer` is who is connected.
     pub async fn handle(&self, request: Request<Incoming>, peer: IpAddr) -> Response<Full<Bytes>> {
         let began = Instant::now();
-        let (head, body) = request.into_parts();
+        let (head, mut body) = request.into_parts();
         let given = head.headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(TransactionId::from_client);
         let transaction = given.unwrap_or_else(environment::transaction_id);
-        let reply = self.reply(&head, body, peer, &transaction).await.unwrap_or_else(Rejection::into_reply);
+        let reply = self.reply(&head, &mut body, peer, &transaction).await.unwrap_or_else(Rejection::into_reply);
+        self.bodies.discard(&head.headers, &mut body).await;
         let reply = accept::negotiated(&head.headers, reply);
         let status = reply.status();
         metrics::histogram!("whisker_http_seconds", "method" => method_label(&head.method), "status" => status_label(status))
@@ -165,7 +166,7 @@ impl Controller {
     async fn reply(
         &self,
         head: &http::request::Parts,
-        body: Incoming,
+        body: &mut Incoming,
         peer: IpAddr,
         transaction: &TransactionId,
     ) -> Result<Reply, Rejection> {

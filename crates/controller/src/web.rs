@@ -51,7 +51,7 @@ pub(crate) struct Visit<'a> {
     /// Its head.
     pub head: &'a Parts,
     /// Its body, not read yet.
-    pub body: Incoming,
+    pub body: &'a mut Incoming,
     /// Who is connected.
     pub peer: IpAddr,
     /// Its id.

@@ -1,6 +1,11 @@
 //! Arguments: what goes to the run, and what to the container's environment.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use serde::{
     Deserialize,
@@ -44,6 +49,17 @@ pub(crate) fn split(content: &Arc<RawValue>, init_args: &[String]) -> Split {
         Ok(value) => Split { env, value: value.into() },
         Err(_) => whole(),
     }
+}
+
+/// Tells apart invocations that want different things in the environment.
+/// 64 bits: all that could collide belongs to one action of one namespace.
+pub(crate) fn environment_digest(content: &Arc<RawValue>, init_args: &[String]) -> u64 {
+    if init_args.is_empty() {
+        return 0;
+    }
+    let mut hasher = DefaultHasher::new();
+    split(content, init_args).env.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A value as OpenWhisk puts it into the environment.

@@ -43,6 +43,7 @@ impl Job {
             namespace: self.message.user.namespace.clone(),
             action: self.message.action.clone(),
             revision: resolved.revision,
+            environment: arguments::environment_digest(&self.message.content, &self.message.init_args),
         };
         let shape = Shape { kind: resolved.kind, memory_mb: limits.memory, concurrent: limits.concurrency > 1 };
         Want { key: Arc::new(key), shape, concurrency: limits.concurrency }

@@ -188,6 +188,23 @@ async fn user_code_is_given_its_context_and_its_environment() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_wants_another_environment_gets_another_container() {
+    let world = World::new(obedient());
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    let mut started = Vec::new();
+    for token in ["a", "b", "a"] {
+        let mut message = world.message("hello", &revision, json!({"TOKEN": token}));
+        message.init_args = vec!["TOKEN".into()];
+        let id = world.deliver(message);
+        world.record(id).await;
+        started.push(world.fake.started());
+    }
+    assert_eq!(started, [1, 2, 2], "and the same one is used again");
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_action_that_is_not_there_is_told_so() {
     let world = World::new(obedient());
     let invoker = world.start();

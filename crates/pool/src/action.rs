@@ -21,6 +21,11 @@ pub struct Key {
     pub action: QualifiedName,
     /// The state of its document.
     pub revision: Arc<str>,
+    /// A digest of what this invocation wants in the environment, which a
+    /// container gets once, with its code: who wants it otherwise (by
+    /// overriding a parameter meant for it) needs a container of its own. 0
+    /// for the many that want nothing there.
+    pub environment: u64,
 }
 
 /// What a container is made for, before it belongs to an action.

@@ -66,6 +66,7 @@ mod tests {
                 namespace: namespace.parse().expect("a name"),
                 action: format!("{namespace}/{action}").parse().expect("a name"),
                 revision: "1".into(),
+                environment: 0,
             })
         };
         let mut claims = Claims::default();

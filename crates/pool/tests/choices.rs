@@ -15,6 +15,7 @@ fn want(action: &str, memory_mb: u32) -> Want {
             namespace: namespace.parse().unwrap(),
             action: action.parse().unwrap(),
             revision: "1".into(),
+            environment: 0,
         }),
         shape: Shape { kind: "nodejs:20".into(), memory_mb, concurrent: false },
         concurrency: 1,

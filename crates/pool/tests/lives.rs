@@ -54,6 +54,7 @@ fn want(action: u8) -> Want {
             namespace: namespace.parse().unwrap(),
             action: format!("pub/{name}").parse().unwrap(),
             revision: action.to_string().into(),
+            environment: 0,
         }),
         shape: Shape {
             kind: "nodejs:20".into(),

@@ -104,9 +104,6 @@ pub struct Serve {
     /// Cgroup below which containers are put; one delegated to the server's user if that is not root
     #[arg(long, env = "WHISKER_CGROUP_PARENT", default_value = "whisker", help_heading = "Containers")]
     pub cgroup_parent: String,
-    /// Folder of modules that all actions may load, mounted read-only at /modules
-    #[arg(long, env = "WHISKER_MODULES", help_heading = "Containers")]
-    pub modules: Option<PathBuf>,
     /// Idle time after which a container is paused
     #[arg(long, env = "WHISKER_PAUSE_GRACE", default_value = "10s", value_parser = duration, help_heading = "Containers")]
     pub pause_grace: Duration,

@@ -130,6 +130,26 @@ pub fn kind_not_authorized(kind: &str) -> String {
     format!("The supplied authentication is not authorized to access actions of kind '{kind}'.")
 }
 
+/// 403 of reading an action of others, where they may only be invoked.
+pub fn action_execute_only(package: impl std::fmt::Display) -> String {
+    format!("GET not permitted for '{package}' since it's an action in a shared package")
+}
+
+/// 403 of reading an action of others through a binding.
+pub fn bound_action_execute_only(action: impl std::fmt::Display) -> String {
+    format!("GET not permitted for '{action}'. Resource does not exist or is an action in a shared package binding.")
+}
+
+/// 403 of reading a package of others.
+pub fn package_execute_only(package: impl std::fmt::Display) -> String {
+    format!("GET not permitted for '{package}' since it's a shared package")
+}
+
+/// 403 of reading a binding to a package of others.
+pub fn binding_execute_only(name: impl std::fmt::Display) -> String {
+    format!("GET not permitted since {name} is a binding of a shared package")
+}
+
 /// 404 that names what is missing.
 pub fn missing(resource: impl std::fmt::Display) -> String {
     format!("The requested resource '{resource}' does not exist.")

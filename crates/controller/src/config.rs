@@ -53,6 +53,9 @@ pub struct Limits {
     pub list_max: u64,
     /// Items that a list shows unasked.
     pub list_default: u64,
+    /// Whether others may invoke what is in a published package, or in a
+    /// binding to it, without reading it: 403.
+    pub shared_packages_execute_only: bool,
     /// Failed authentications a minute and address: 429 beyond. Addresses of
     /// this host are not counted.
     pub failed_authentications_per_minute: u32,
@@ -78,6 +81,7 @@ impl Default for Limits {
             blocking_wait: Duration::from_secs(60),
             list_max: 200,
             list_default: 30,
+            shared_packages_execute_only: false,
             failed_authentications_per_minute: 10,
         }
     }

@@ -152,3 +152,46 @@ fn very_many_parameters_are_merged_in_no_time() {
     assert_eq!(result.as_object().unwrap().len(), 130_000);
     assert_eq!((&result["k49999"], &result["k50000"]), (&json!(0), &json!(1)));
 }
+
+#[test]
+fn a_client_that_is_refused_while_it_sends_hears_why() {
+    let world = World::start();
+    let large = json!({"a": "x".repeat(8 << 20)});
+    for _ in 0..10 {
+        world.guest.put("triggers/t?overwrite=true", &json!({})).expect(200);
+        assert!(world.guest.post("triggers/t", &large).refusal(413).starts_with("Request larger than allowed"));
+        world.guest.put(&format!("{SYSTEM}/actions/a"), &large).refusal(403);
+        world.guest.put("gizmos/a", &large).refusal(404);
+    }
+}
+
+#[test]
+fn where_sharing_is_for_invoking_others_code_is_not_shown() {
+    let world = World::with(|limits| limits.shared_packages_execute_only = true);
+    world.system.put("packages/p", &json!({"publish": true})).expect(200);
+    world.system.put("actions/p/a", &action()).expect(200);
+    world.guest.put("packages/mine", &json!({"binding": {"namespace": "whisk.system", "name": "p"}})).expect(200);
+    for (path, words) in [
+        (format!("{SYSTEM}/packages/p"), "GET not permitted for 'whisk.system/p' since it's a shared package"),
+        (
+            format!("{SYSTEM}/actions/p/a"),
+            "GET not permitted for 'whisk.system/p' since it's an action in a shared package",
+        ),
+        ("packages/mine".into(), "GET not permitted since mine is a binding of a shared package"),
+        (
+            "actions/mine/a".into(),
+            "GET not permitted for 'guest/mine/a'. Resource does not exist or is an action in a shared package binding.",
+        ),
+        (
+            "actions/mine/absent".into(),
+            "GET not permitted for 'guest/mine/absent'. Resource does not exist or is an action in a shared package \
+             binding.",
+        ),
+    ] {
+        assert_eq!(world.guest.get(&path).refusal(403), words);
+    }
+    world.guest.post("actions/mine/a?blocking=true", &json!({})).expect(200);
+    world.guest.post(&format!("{SYSTEM}/actions/p/a?blocking=true"), &json!({})).expect(200);
+    world.system.get("packages/p").expect(200);
+    world.system.get("actions/p/a").expect(200);
+}

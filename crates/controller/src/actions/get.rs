@@ -1,20 +1,23 @@
 //! `GET /actions/NAME`.
 
 use http::StatusCode;
-use whisker_api::action_view;
+use whisker_api::{action_view, messages};
 use whisker_entity::{Action, ExecCode, QualifiedName};
 
 use crate::{
     controller::{Call, Controller},
     rejection::Rejection,
     reply::Reply,
-    resolve::resolve,
+    resolve::{Provider, resolve},
 };
 
 /// Shows an action as it would run: with what its package and binding add to
 /// its parameters. `?code=false` leaves its code out, and tells the binding.
 pub async fn get(controller: &Controller, call: &Call<'_>, name: &QualifiedName) -> Result<Reply, Rejection> {
     let with_code = call.query.boolean("code", true)?;
+    if controller.config.limits.shared_packages_execute_only {
+        check_not_shared(controller, call, name).await?;
+    }
     let resolved = resolve(controller, name).await?;
     let action = Action { parameters: resolved.parameters().clone(), ..Action::clone(&resolved.action) };
     if with_code {
@@ -26,6 +29,18 @@ pub async fn get(controller: &Controller, call: &Call<'_>, name: &QualifiedName)
         view["binding"] = binding.to_string().into();
     }
     Ok(Reply::json(StatusCode::OK, &view))
+}
+
+/// Refuses what is in a package of others, without telling whether it is there.
+async fn check_not_shared(controller: &Controller, call: &Call<'_>, name: &QualifiedName) -> Result<(), Rejection> {
+    if name.path.namespace != call.who.namespace {
+        return Err(Rejection::Forbidden(messages::action_execute_only(&name.path)));
+    }
+    let Some(package) = name.package() else { return Ok(()) };
+    if Provider::of(controller, &package).await?.package.path().namespace != name.path.namespace {
+        return Err(Rejection::Forbidden(messages::bound_action_execute_only(name)));
+    }
+    Ok(())
 }
 
 /// The action with its code at hand, as clients see it.

@@ -1,7 +1,7 @@
 //! `GET /packages/NAME`.
 
 use http::StatusCode;
-use whisker_api::package_contents_view;
+use whisker_api::{messages, package_contents_view};
 use whisker_entity::{Action, Package, QualifiedName};
 use whisker_store::{Collection, Page};
 
@@ -26,6 +26,14 @@ pub async fn get(controller: &Controller, call: &Call<'_>, name: &QualifiedName)
         other => other,
     })?;
     let provider = Provider::of(controller, name).await?;
+    if controller.config.limits.shared_packages_execute_only {
+        if name.path.namespace != call.who.namespace {
+            return Err(Rejection::Forbidden(messages::package_execute_only(name)));
+        }
+        if provider.package.path().namespace != name.path.namespace {
+            return Err(Rejection::Forbidden(messages::binding_execute_only(&name.name)));
+        }
+    }
     let contents =
         controller.documents.entities().list(Collection::Actions, &provider.package.path(), EVERYTHING).await?;
     let named = provider.bindings.first().unwrap_or(&provider.package);

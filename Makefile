@@ -1,0 +1,44 @@
+# Every task that people and CI run. `make help` lists them.
+
+CARGO ?= cargo
+# wsk to test with: make test-clients WSK=/path/to/wsk
+WSK ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test test-clients bench check docs
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: ## Install what is missing, build, start the server, show a function run, go on serving
+	@scripts/install-deps.sh run
+	$(CARGO) build --release --locked -p whisker-server
+	@scripts/run.sh target/release/whisker
+
+build: ## The binary as it is released: target/release/whisker
+	$(CARGO) build --release --locked -p whisker-server
+
+test: ## Everything: units, contracts, launchers, and the real binary from outside
+	@scripts/install-deps.sh test
+	python3 runtimes/test.py
+	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-clients: ## The recorded commands of the original wsk, given as WSK=path, against the real binary
+	@scripts/install-deps.sh test
+	@test -n "$(WSK)" || { echo "say which wsk: make test-clients WSK=/path/to/wsk" >&2; exit 2; }
+	WSK="$(abspath $(WSK))" $(CARGO) test --locked -p whisker-server --test clients -- --include-ignored
+
+bench: ## Floors and Whisker side by side, with ratios (docs/performance.md)
+	@scripts/install-deps.sh run
+	$(CARGO) build --release --locked -p whisker-server -p whisker-bench
+	target/release/whisker-bench
+
+check: ## Format, lints, documentation, licences and known holes of dependencies
+	@scripts/install-deps.sh check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	scripts/deny.sh
+
+docs: ## Write the generated parts of docs/
+	$(CARGO) run --locked -p whisker-compat -- --write-guide

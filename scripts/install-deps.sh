@@ -1,0 +1,61 @@
+#!/bin/sh
+# Installs what is missing for `make run`, `make test` or `make check`, and
+# nothing that is there already.
+#
+# usage: scripts/install-deps.sh run|test|check
+set -eu
+cd "$(dirname "$0")/.."
+task=${1:?run, test or check}
+
+packages=""
+# need COMMAND PACKAGE
+need() {
+    command -v "$1" >/dev/null 2>&1 || packages="$packages $2"
+}
+
+# SQLite is compiled from C; bwrap, ip and nft make containers; node and python3
+# are the runtimes, where Debian's packages put them: containers see /usr.
+need cc gcc
+need curl curl
+need bwrap bubblewrap
+need ip iproute2
+need nft nftables
+need iptables iptables
+ls /usr/bin/node /usr/local/bin/node >/dev/null 2>&1 || ls /usr/bin/node >/dev/null 2>&1 || packages="$packages nodejs"
+[ -x /usr/bin/python3 ] || packages="$packages python3"
+if [ "$task" = test ]; then
+    need npm npm
+fi
+
+if [ -n "$packages" ]; then
+    if ! command -v apt-get >/dev/null 2>&1; then
+        echo "missing, and there is no apt-get to install it:$packages" >&2
+        exit 1
+    fi
+    as_root=""
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null 2>&1 || {
+            echo "missing, install as root:$packages" >&2
+            exit 1
+        }
+        as_root=sudo
+    fi
+    echo "installing:$packages"
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086 # words are packages
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
+fi
+
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "Rust is missing: https://rustup.rs installs it (1.88 or newer)" >&2
+    exit 1
+fi
+
+# The client that the black-box tests call with, in its own ignored folder.
+if [ "$task" = test ] && [ ! -e compat/npm/node_modules/openwhisk/package.json ]; then
+    (cd compat/npm && npm ci --silent --no-audit --no-fund)
+fi
+
+if [ "$task" = check ] && ! command -v cargo-deny >/dev/null 2>&1; then
+    cargo install --locked cargo-deny
+fi

@@ -36,11 +36,12 @@
 //!
 //! # What it is not
 //!
-//! Not equally fast everywhere: a list's `skip` walks the index over what it leaves out,
-//! and a count with `since` or `upto` walks what it counts, some 30 ms a
-//! million. Not for network file systems, where neither locks nor shared memory hold.
-//! Not for two servers: for that there are the other members of `store`. The
-//! file does not shrink; what retention frees is used again.
+//! Not equally fast everywhere: a list's `skip` walks the index over what it
+//! leaves out, and a count with `since` or `upto` walks what it counts, some
+//! 30 ms a million. Not for network file systems, where neither locks nor
+//! shared memory hold. Not for two servers: for that there are the other
+//! members of `store`. The file does not shrink; what retention frees is used
+//! again.
 
 mod activations;
 mod checkpoint;

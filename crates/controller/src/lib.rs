@@ -13,6 +13,8 @@ mod accept;
 mod actions;
 mod activations;
 mod authenticate;
+#[cfg(test)]
+mod authorization;
 mod body;
 mod compose;
 mod config;
@@ -36,6 +38,10 @@ mod rules;
 mod throttle;
 mod triggers;
 mod web;
+
+// The harness of the tests is outside, also for tests that look inside.
+#[cfg(test)]
+extern crate self as whisker_controller;
 
 pub use config::{Config, Limits};
 pub use controller::{Controller, Parts};

@@ -36,8 +36,9 @@ pub struct Pool<R> {
     next: u64,
     pub(crate) slots: HashMap<SlotId, Entry>,
     pub(crate) actions: HashMap<Arc<Key>, Action<R>>,
-    /// The revision of each action that was asked for last.
-    current: HashMap<(EntityName, QualifiedName), Arc<Key>>,
+    /// The revision of each action that was asked for last, by environment:
+    /// those differ from caller to caller and do not supersede each other.
+    current: HashMap<(EntityName, QualifiedName, u64), Arc<Key>>,
     claims: Claims,
     pub(crate) stems: Stems,
     /// Containers with code and nothing to do, paused or not, oldest first.
@@ -166,7 +167,7 @@ impl<R> Pool<R> {
         if let Some(action) = self.actions.get_mut(key) {
             action.outdated = false;
         }
-        let before = self.current.insert((key.namespace.clone(), key.action.clone()), key.clone());
+        let before = self.current.insert((key.namespace.clone(), key.action.clone(), key.environment), key.clone());
         let Some(before) = before.filter(|before| before != key) else { return };
         let Some(action) = self.actions.get_mut(&before) else { return };
         action.outdated = true;
@@ -533,7 +534,8 @@ impl<R> Pool<R> {
             return;
         }
         self.actions.remove(key);
-        if let hash_map::Entry::Occupied(current) = self.current.entry((key.namespace.clone(), key.action.clone()))
+        if let hash_map::Entry::Occupied(current) =
+            self.current.entry((key.namespace.clone(), key.action.clone(), key.environment))
             && current.get() == key
         {
             current.remove();

@@ -207,19 +207,24 @@ impl Intake {
     }
 }
 
+/// What a line takes of the limit besides its text: OpenWhisk counts the bytes
+/// of its container engine's log file, where each line stands in an object
+/// with its stream and time.
+const LINE_BYTES: u64 = 72;
+
 /// As many whole lines as the limit allows, and of the first that does not
 /// fit as much as does.
 fn cut(lines: Vec<LogLine>, truncated: bool, limit_bytes: u64) -> Logs {
     let mut logs = Logs { lines, truncated, incomplete: false };
     let mut left = limit_bytes;
     for index in 0..logs.lines.len() {
-        let length = logs.lines[index].text.len() as u64;
+        let length = logs.lines[index].text.len() as u64 + LINE_BYTES;
         if length <= left {
             left -= length;
             continue;
         }
         let line = &mut logs.lines[index];
-        line.text.truncate(boundary(&line.text, left));
+        line.text.truncate(boundary(&line.text, left.saturating_sub(LINE_BYTES)));
         let kept = if line.text.is_empty() { index } else { index + 1 };
         logs.lines.truncate(kept);
         logs.truncated = true;

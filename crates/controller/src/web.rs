@@ -23,7 +23,7 @@ mod response;
 mod secure;
 mod transcode;
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::{Method, StatusCode, request::Parts};
 use hyper::body::Incoming;
@@ -60,7 +60,7 @@ pub(crate) struct Visit<'a> {
 
 /// A web action, and in whose name it runs.
 struct Exported {
-    owner: std::sync::Arc<Identity>,
+    owner: Arc<Identity>,
     resolved: Resolved,
 }
 

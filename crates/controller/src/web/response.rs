@@ -80,13 +80,12 @@ const MAX_HEADERS: usize = 1000;
 
 /// What the server says of the message or the connection. OpenWhisk, too,
 /// ignores what a function says here.
-const OURS: [HeaderName; 13] = [
+const OURS: [HeaderName; 12] = [
     ACTIVATION_ID,
     REQUEST_ID,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::DATE,
-    header::PROXY_AUTHENTICATE,
     header::SERVER,
     header::TE,
     header::TRAILER,

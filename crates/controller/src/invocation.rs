@@ -76,8 +76,8 @@ pub async fn invoke(
     wait: Option<Duration>,
 ) -> Result<Invoked, Rejection> {
     match Shape::of(&resolved.action) {
-        Shape::Single => single(controller, caller, resolved, payload.into(), wait).await,
-        shape => compose::invoke(controller, caller, resolved, shape, payload.into(), wait).await,
+        None => single(controller, caller, resolved, payload.into(), wait).await,
+        Some(shape) => compose::invoke(controller, caller, resolved, shape, payload.into(), wait).await,
     }
 }
 

@@ -22,24 +22,24 @@ use crate::{
 /// How long a part may take to answer beyond its own time limit.
 const PART_GRACE: Duration = Duration::from_secs(60);
 
-/// What an action is made of.
+/// An action made of actions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
-    /// Code.
-    Single,
-    /// Other actions, in order.
+    /// These, in order.
     Sequence(Vec<QualifiedName>),
-    /// Code that says which other actions to run.
+    /// Those that the conductor asks for, which is code itself.
     Composition,
 }
 
 impl Shape {
-    /// Of an action. A sequence cannot conduct, whatever its annotations say.
-    pub fn of(action: &Action) -> Self {
+    /// Of an action; `None` of one that is just code. A sequence does not
+    /// conduct, whatever its annotations say.
+    pub fn of(action: &Action) -> Option<Self> {
         match &action.exec {
-            Exec::Sequence { components } => Self::Sequence(components.clone()),
-            _ if action.annotations.is_truthy("conductor", false) => Self::Composition,
-            Exec::Code { .. } | Exec::Blackbox { .. } => Self::Single,
+            Exec::Sequence { components } => Some(Self::Sequence(components.clone())),
+            Exec::Code { .. } | Exec::Blackbox { .. } => {
+                action.annotations.is_truthy("conductor", false).then_some(Self::Composition)
+            }
         }
     }
 }
@@ -64,7 +64,7 @@ pub fn run<'a>(
 ) -> Pin<Box<dyn Future<Output = Activation> + Send + 'a>> {
     match shape {
         Shape::Sequence(components) => Box::pin(run_sequence(controller, whole, components, input, spent)),
-        Shape::Composition | Shape::Single => Box::pin(run_composition(controller, whole, input, spent)),
+        Shape::Composition => Box::pin(run_composition(controller, whole, input, spent)),
     }
 }
 
@@ -86,7 +86,7 @@ async fn run_sequence(
                     Err(part) => part,
                     Ok(resolved) => {
                         let shape = Shape::of(&resolved.action);
-                        if !matches!(shape, Shape::Sequence(_)) {
+                        if !matches!(shape, Some(Shape::Sequence(_))) {
                             within.atoms += 1;
                         }
                         run_part(controller, whole, resolved, shape, input, &mut within).await
@@ -123,7 +123,7 @@ async fn run_composition(controller: &Controller, whole: &Whole, input: Argument
                         let shape = Shape::of(&resolved.action);
                         // A sequence is one component, however many it has; a
                         // composition counts by what it runs.
-                        if shape != Shape::Composition {
+                        if shape != Some(Shape::Composition) {
                             spent.counts.components += 1;
                         }
                         let mut within = Spent { atoms: 0, counts: spent.counts };
@@ -144,15 +144,14 @@ async fn run_part(
     controller: &Controller,
     whole: &Whole,
     resolved: Resolved,
-    shape: Shape,
+    shape: Option<Shape>,
     input: Arguments,
     spent: &mut Spent,
 ) -> Part {
-    if shape == Shape::Single {
-        return run_single(controller, whole, &resolved, input).await;
-    }
-    // Each kind counts its own, so that one of either in turn would have no
-    // end. The deepest that counts allow is a conductor that asks for itself.
+    let Some(shape) = shape else { return run_single(controller, whole, &resolved, input).await };
+    // Within a sequence a composition counts anew, as a sequence does within a
+    // composition, so that each in the other would have no end. The deepest
+    // nest that counts allow is a conductor that asks for itself.
     let deepest = 2 * controller.config.limits.sequence_length + 1;
     if whole.depth >= deepest {
         return Part::TooDeep;
@@ -166,8 +165,6 @@ async fn run_part(
         depth: whole.depth + 1,
         conductor: shape == Shape::Composition,
     };
-    // Within a sequence a composition counts anew, as a sequence does within
-    // a composition: callers see to that.
     let record = Arc::new(run(controller, &nested, shape, input, spent).await);
     if whole.caller.wants_records() {
         controller.records.write(record.clone(), None);

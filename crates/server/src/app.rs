@@ -31,6 +31,11 @@ use crate::{
 /// Requests and then runs get this long to end, each, beyond which they are cut.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
+/// How long a start waits for the locks of a server that was just killed, and
+/// how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Serves until cancelled, then ends gracefully.
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = std::time::Instant::now();
@@ -39,7 +44,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         Arc::new(Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")?);
 
     // First what belongs to one server at a time: a second one ends here.
-    let store = Arc::new(Embedded::open(&store_config(settings, &data_dir)).context("cannot open the store")?);
+    let store = Arc::new(open_store(&store_config(settings, &data_dir)).await.context("cannot open the store")?);
     let (bus, recovered) = EmbeddedBus::open(bus_config(settings, &data_dir)).context("cannot open the bus")?;
     let bus = Arc::new(bus);
     let spool = Spool::open(journal_config(settings, &data_dir, "spool")).context("cannot open the spool")?;
@@ -117,11 +122,12 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     // Requests first, since those that wait need the invoker; then runs.
     platform.drain();
     stop_listening.cancel();
-    let over = tokio::time::timeout(settings.shutdown_grace, listening).await;
+    let grace = tokio::time::Instant::now() + settings.shutdown_grace;
+    let over = tokio::time::timeout_at(grace, listening).await;
     if over.is_err() {
         tracing::warn!("requests did not end in time and are cut off");
     }
-    let over = tokio::time::timeout(settings.shutdown_grace, controller.close()).await;
+    let over = tokio::time::timeout_at(grace, controller.close()).await;
     if over.is_err() {
         tracing::warn!("sequences did not end in time: those that were accepted are recorded as interrupted");
     }
@@ -136,6 +142,23 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let _ = retention.await;
     upkeep.abort();
     outcome.context("the invoker ended badly")?.context("the invoker cannot go on")
+}
+
+/// Opens the store, which is one server's at a time.
+///
+/// One that was killed a moment ago may have left a child between its clone
+/// and its exec, which holds that server's locks until then: a supervisor that
+/// starts the next one at once should not see it refused.
+async fn open_store(config: &whisker_store_embedded::Config) -> Result<Embedded, whisker_store_embedded::OpenError> {
+    let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
+    loop {
+        match Embedded::open(config) {
+            Err(whisker_store_embedded::OpenError::InUse { .. }) if tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// The wall clock, for what is dated.

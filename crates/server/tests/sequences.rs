@@ -25,9 +25,10 @@ fn set_up(guest: &Client) {
 }
 
 /// Invokes until the server is gone, without waiting or not for long enough;
-/// the ids that it accepted.
+/// the ids that it accepted. Then it waits for one, so that some have ended
+/// and some run at any moment.
 fn load(guest: &Client) -> Vec<String> {
-    let targets = ["sequence", "composition", "both?blocking=true&timeout=5"];
+    let targets = ["sequence", "composition", "both?blocking=true&timeout=5", "both?blocking=true"];
     let mut accepted = Vec::new();
     for target in targets.iter().cycle() {
         let request = Request::new("POST", guest.target(&format!("actions/{target}"))).json(&json!({}));
@@ -54,14 +55,14 @@ fn what_was_accepted_has_exactly_one_record_however_often_the_server_is_killed()
         let stopped = thread::scope(|scope| {
             let client = scope.spawn(|| load(&guest));
             // Another moment of the server's work each time.
-            whisker_testkit::pause(Duration::from_millis(50 + 130 * round));
+            whisker_testkit::pause(Duration::from_millis(400 + 130 * round));
             let stopped = server.kill();
             accepted.extend(client.join().expect("the client does not panic"));
             stopped
         });
         server = stopped.start();
     }
-    assert!(accepted.len() > 10, "{} were accepted", accepted.len());
+    assert!(!accepted.is_empty(), "none was accepted");
     let guest = server.guest();
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
     for id in &accepted {

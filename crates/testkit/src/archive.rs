@@ -37,7 +37,7 @@ impl Archive {
 
     /// With a file of so many zeros, which takes next to no room.
     pub fn zeros(self, name: &str, bytes: u64) -> Archive {
-        const PIECE: [u8; 1 << 16] = [0; 1 << 16];
+        static PIECE: [u8; 1 << 16] = [0; 1 << 16];
         self.entry(name, |writer| {
             let mut left = bytes;
             while left > 0 {

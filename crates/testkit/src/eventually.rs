@@ -1,6 +1,6 @@
 //! Waiting for a state.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Time between two looks: short against anything a person would notice.
 const BETWEEN: Duration = Duration::from_millis(20);
@@ -20,7 +20,20 @@ pub fn eventually<T>(within: Duration, mut look: impl FnMut() -> Result<T, Strin
 }
 
 /// The time between two looks.
-#[expect(clippy::disallowed_methods, reason = "the one place that may sleep")]
 pub(crate) fn nap() {
-    std::thread::sleep(BETWEEN);
+    pause(BETWEEN);
+}
+
+/// Waits for a while: where a recording says so, or between two tries. What
+/// waits for a state waits with [`eventually`].
+#[expect(clippy::disallowed_methods, reason = "the one place that may sleep")]
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Waits until a minute of the clock has just begun, since rates are counted by it.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock on the wall")]
+pub fn wait_for_minute() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    pause(Duration::from_secs(61) - Duration::from_secs(now.as_secs() % 60));
 }

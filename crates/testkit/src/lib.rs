@@ -21,7 +21,7 @@ mod wire;
 
 pub use archive::{Archive, base64};
 pub use client::{Client, Request, Response};
-pub use eventually::eventually;
+pub use eventually::{eventually, pause, wait_for_minute};
 pub use invoke::{binary, source};
 pub use server::{Builder, Server, Stopped, binary_path};
 pub use wire::{Answer, Wire};

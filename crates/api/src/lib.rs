@@ -16,6 +16,7 @@ pub mod messages;
 mod package;
 mod payload;
 mod rule;
+pub mod schema;
 mod trigger;
 mod view;
 

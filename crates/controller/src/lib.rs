@@ -13,12 +13,11 @@ mod accept;
 mod actions;
 mod activations;
 mod authenticate;
-#[cfg(test)]
-mod authorization;
 mod body;
 mod compose;
 mod config;
 mod controller;
+mod docs;
 mod documents;
 mod entitle;
 mod environment;
@@ -27,6 +26,8 @@ mod info;
 mod invocation;
 mod list;
 mod namespaces;
+mod openapi;
+mod operation;
 mod packages;
 mod query;
 mod records;
@@ -39,13 +40,10 @@ mod throttle;
 mod triggers;
 mod web;
 
-// The harness of the tests is outside, also for tests that look inside.
-#[cfg(test)]
-extern crate self as whisker_controller;
-
 pub use config::{Config, Limits};
 pub use controller::{Controller, Parts};
 pub use info::Platform;
+pub use operation::{Access, Operation};
 
 pub use records::Records;
 #[cfg(feature = "fuzzing")]

@@ -1,5 +1,6 @@
 //! The API on one page: which paths there are, with which methods, and what
-//! each needs. A request becomes a [`Destination`] before anything is done for it.
+//! each needs. A request becomes a [`Destination`] before anything is done for it,
+//! and every destination is one [`Operation`].
 //!
 //! Why no router library: OpenWhisk's paths are matched segment by segment
 //! before they are decoded (a name with `%2F` is a bad name, not two), a slash
@@ -11,6 +12,7 @@ use whisker_entity::{ActivationId, EntityName, EntityPath, InvalidName};
 use whisker_store::Collection;
 
 use crate::{
+    operation::Operation,
     rejection::Rejection,
     web::{self, Target},
 };
@@ -41,6 +43,24 @@ pub enum Route {
     InFlight,
     /// `GET /api/v1`: versions.
     Api,
+    /// The description of the API, or of what is outside it.
+    Docs {
+        /// Below `/api/v1`.
+        api: bool,
+        /// Which part.
+        piece: Piece,
+    },
+}
+
+/// Of the API's description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// `GET /api-docs`: the OpenAPI document.
+    Document,
+    /// `GET /docs`: where the page is.
+    Redirect,
+    /// `GET /docs/index.html`: the page that shows it.
+    Page,
 }
 
 /// What is asked for below `/api/v1/namespaces`.
@@ -122,6 +142,79 @@ pub enum Destination {
     Web(Target),
 }
 
+impl Destination {
+    /// The operation that is asked for; `None` if there is no such resource.
+    pub fn operation(&self) -> Option<Operation> {
+        match self {
+            Destination::Open(route) => Some(route.operation()),
+            Destination::Secured(resource) => resource.as_ref().ok()?.operation(),
+            Destination::Web(_) => Some(Operation::Web),
+        }
+    }
+}
+
+impl Route {
+    fn operation(&self) -> Operation {
+        match self {
+            Route::Options { .. } => Operation::Preflight,
+            Route::Deployment => Operation::Deployment,
+            Route::Ping => Operation::Ping,
+            Route::Ready => Operation::Ready,
+            Route::Metrics => Operation::Metrics,
+            Route::Invokers => Operation::ListInvokers,
+            Route::HealthyInvokers => Operation::CountHealthyInvokers,
+            Route::InvokersReady => Operation::InvokersReady,
+            Route::InFlight => Operation::CountInFlight,
+            Route::Api => Operation::Api,
+            Route::Docs { api: true, piece: Piece::Document } => Operation::ApiDocument,
+            Route::Docs { api: true, piece: Piece::Redirect } => Operation::ApiDocs,
+            Route::Docs { api: true, piece: Piece::Page } => Operation::ApiDocsPage,
+            Route::Docs { api: false, piece: Piece::Document } => Operation::Document,
+            Route::Docs { api: false, piece: Piece::Redirect } => Operation::Docs,
+            Route::Docs { api: false, piece: Piece::Page } => Operation::DocsPage,
+        }
+    }
+}
+
+impl Resource {
+    fn operation(&self) -> Option<Operation> {
+        use Operation as O;
+        Some(match self {
+            Resource::Namespaces => O::ListNamespaces,
+            Resource::Limits(_) => O::ReadLimits,
+            Resource::List(_, Collection::Actions) => O::ListActions,
+            Resource::List(_, Collection::Packages | Collection::PublicPackages) => O::ListPackages,
+            Resource::List(_, Collection::Triggers) => O::ListTriggers,
+            Resource::List(_, Collection::Rules) => O::ListRules,
+            Resource::PackageList(..) => O::ListPackageActions,
+            Resource::Action(Verb::Read, _, None, _) => O::ReadAction,
+            Resource::Action(Verb::Put, _, None, _) => O::PutAction,
+            Resource::Action(Verb::Delete, _, None, _) => O::DeleteAction,
+            Resource::Action(Verb::Activate, _, None, _) => O::InvokeAction,
+            Resource::Action(Verb::Read, _, Some(_), _) => O::ReadPackageAction,
+            Resource::Action(Verb::Put, _, Some(_), _) => O::PutPackageAction,
+            Resource::Action(Verb::Delete, _, Some(_), _) => O::DeletePackageAction,
+            Resource::Action(Verb::Activate, _, Some(_), _) => O::InvokePackageAction,
+            Resource::Package(Verb::Read, ..) => O::ReadPackage,
+            Resource::Package(Verb::Put, ..) => O::PutPackage,
+            Resource::Package(Verb::Delete, ..) => O::DeletePackage,
+            Resource::Package(Verb::Activate, ..) => return None,
+            Resource::Trigger(Verb::Read, ..) => O::ReadTrigger,
+            Resource::Trigger(Verb::Put, ..) => O::PutTrigger,
+            Resource::Trigger(Verb::Delete, ..) => O::DeleteTrigger,
+            Resource::Trigger(Verb::Activate, ..) => O::FireTrigger,
+            Resource::Rule(Verb::Read, ..) => O::ReadRule,
+            Resource::Rule(Verb::Put, ..) => O::PutRule,
+            Resource::Rule(Verb::Delete, ..) => O::DeleteRule,
+            Resource::Rule(Verb::Activate, ..) => O::SwitchRule,
+            Resource::Activations(_) => O::ListActivations,
+            Resource::Activation(_, _, Part::Record) => O::ReadActivation,
+            Resource::Activation(_, _, Part::Logs) => O::ReadLogs,
+            Resource::Activation(_, _, Part::Result) => O::ReadResult,
+        })
+    }
+}
+
 /// Finds the route of a request.
 pub fn route(method: &Method, path: &str) -> Result<Destination, Rejection> {
     let path = without_dots(path);
@@ -134,8 +227,13 @@ pub fn route(method: &Method, path: &str) -> Result<Destination, Rejection> {
         return Ok(Destination::Open(Route::Options { api: path.starts_with("/api/v1") }));
     }
     let Some(below) = below else { return top(method, &path).map(Destination::Open) };
-    if method == Method::GET && matches!(below, "" | "/") {
-        return Ok(Destination::Open(Route::Api));
+    if method == Method::GET {
+        if matches!(below, "" | "/") {
+            return Ok(Destination::Open(Route::Api));
+        }
+        if let Some(piece) = docs(below) {
+            return Ok(Destination::Open(Route::Docs { api: true, piece }));
+        }
     }
     Ok(Destination::Secured(resource(method, below)))
 }
@@ -151,9 +249,22 @@ fn top(method: &Method, path: &str) -> Result<Route, Rejection> {
         "/invokers/healthy/count" => Route::HealthyInvokers,
         "/invokers/ready" => Route::InvokersReady,
         "/activation" | "/activation/count" => Route::InFlight,
-        _ => return Err(Rejection::Method("OPTIONS")),
+        other => match docs(other) {
+            Some(piece) => Route::Docs { api: false, piece },
+            None => return Err(Rejection::Method("OPTIONS")),
+        },
     };
     if method == Method::GET { Ok(route) } else { Err(Rejection::Method("GET, OPTIONS")) }
+}
+
+/// Paths of the description, of the API or of what is outside it.
+fn docs(path: &str) -> Option<Piece> {
+    match path {
+        "/api-docs" => Some(Piece::Document),
+        "/docs" => Some(Piece::Redirect),
+        "/docs/index.html" => Some(Piece::Page),
+        _ => None,
+    }
 }
 
 /// Paths below `/api/v1`; `below` is empty or begins with a slash.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use http::{Method, StatusCode};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::watch};
 use whisker_bus::{
     AckSink, Acknowledgement, ActivationMessage, ControllerBus, ControllerId, Error, InvokerId, Promise,
 };
-use whisker_controller::{Config, Controller, Limits, Parts, Platform, Records};
+use whisker_controller::{Config, Controller, Limits, Operation, Parts, Platform, Records};
 use whisker_dispatch::Dispatch;
 use whisker_entity::{Activation, ActivationId, Exec, Manifest, Parameters, Response, Status, Subject};
 use whisker_store::{Activations, Memory, Subjects};
@@ -116,12 +117,23 @@ async fn serve(listener: TcpListener, controller: Arc<Controller>) {
                 let controller = &controller;
                 async move {
                     let peer = IpAddr::from(Ipv4Addr::LOCALHOST);
-                    Ok::<_, std::convert::Infallible>(controller.handle(request, peer).await)
+                    let asked = (request.method().clone(), request.uri().path().to_owned());
+                    let answer = controller.handle(request, peer).await;
+                    check_status(&asked.0, &asked.1, answer.status());
+                    Ok::<_, std::convert::Infallible>(answer)
                 }
             });
             // A client may leave whenever it likes.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
+    }
+}
+
+/// Whatever a test asks for: the answer's status is one of those that the API's
+/// description tells of. If not, the client sees its connection break.
+fn check_status(method: &Method, path: &str, status: StatusCode) {
+    if let Some(statuses) = Operation::of(method, path).and_then(Operation::statuses) {
+        assert!(statuses.contains(&status), "{method} {path} answered {status}, which is not documented");
     }
 }
 

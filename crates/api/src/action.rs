@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 use whisker_entity::{
-    ActionLimits, EntityName, Exec, ExecCode, LimitRange, LimitRanges, MB, Manifest, Parameters, QualifiedName,
-    Version, is_base64_code,
+    ActionLimits, EntityName, Exec, ExecCode, LimitRange, LimitRanges, Limited, MB, Manifest, Parameters,
+    QualifiedName, Version, is_base64_code,
 };
 
-use crate::{BodyError, Fields, rule::read_reference};
+use crate::{BodyError, Fields, messages, rule::read_reference};
 
 /// What the reader of an action's body needs to know.
 pub struct ActionRules<'a> {
@@ -53,6 +53,11 @@ pub struct LimitsPut {
 }
 
 impl LimitsPut {
+    /// Containers of the action at once.
+    pub fn instances(&self) -> Option<u32> {
+        self.instances
+    }
+
     /// These limits over others.
     pub fn over(self, base: ActionLimits) -> ActionLimits {
         ActionLimits {
@@ -224,40 +229,27 @@ fn read_limits(limits: Value) -> Result<RawLimits, BodyError> {
     if [read.memory, read.logs].into_iter().flatten().any(|size| size < 0) {
         return Err(BodyError::malformed("requirement failed: a negative size of an object is not allowed."));
     }
+    if read.instances.is_some_and(|count| count < 0) {
+        return Err(BodyError::malformed(format!("requirement failed: {}", messages::INSTANCES_NEGATIVE)));
+    }
     Ok(read)
 }
 
 /// Ranges are checked in OpenWhisk's order: memory, time, logs, concurrency.
 fn check_limits(raw: RawLimits, ranges: &LimitRanges) -> Result<LimitsPut, BodyError> {
-    fn check(
-        value: Option<i64>,
-        range: LimitRange,
-        show: impl Fn(i64) -> (String, &'static str),
-    ) -> Result<Option<u64>, BodyError> {
+    let check = |limit: Limited, value: Option<i64>, range: LimitRange| {
         let Some(value) = value else { return Ok(None) };
-        let signed = |bound: u64| i64::try_from(bound).unwrap_or(i64::MAX);
-        let (what, unit) = show(value);
-        if value < signed(range.min) {
-            Err(BodyError::requirement(format!("{what} below allowed threshold of {}{unit}", range.min)))
-        } else if value > signed(range.max) {
-            Err(BodyError::requirement(format!("{what} exceeds allowed threshold of {}{unit}", range.max)))
-        } else {
-            Ok(u64::try_from(value).ok())
-        }
-    }
+        limit.check(value, range).map_err(|e| BodyError::Refused(e.to_string()))?;
+        Ok(u64::try_from(value).ok())
+    };
     let narrow = |value: Option<u64>| value.and_then(|v| u32::try_from(v).ok());
-    let memory = check(raw.memory, ranges.memory_mb, |v| (format!("memory size {v} MB"), " MB"))?;
-    let timeout = check(raw.timeout, ranges.timeout_ms, |v| (format!("duration {v} milliseconds"), " milliseconds"))?;
-    let logs = check(raw.logs, ranges.logs_mb, |v| (format!("log size {v} MB"), " MB"))?;
-    let concurrency = check(raw.concurrency, ranges.concurrency, |v| (format!("concurrency {v}"), ""))?;
-    let instances = check(raw.instances, LimitRange::new(0, 1_000_000), |v| (format!("instance concurrency {v}"), ""))?;
-    Ok(LimitsPut {
-        timeout,
-        memory: narrow(memory),
-        logs: narrow(logs),
-        concurrency: narrow(concurrency),
-        instances: narrow(instances),
-    })
+    let memory = check(Limited::Memory, raw.memory, ranges.memory_mb)?;
+    let timeout = check(Limited::Timeout, raw.timeout, ranges.timeout_ms)?;
+    let logs = check(Limited::Logs, raw.logs, ranges.logs_mb)?;
+    let concurrency = check(Limited::Concurrency, raw.concurrency, ranges.concurrency)?;
+    // Their bound is the namespace's, and asked for later.
+    let instances = raw.instances.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
+    Ok(LimitsPut { timeout, memory: narrow(memory), logs: narrow(logs), concurrency: narrow(concurrency), instances })
 }
 
 /// Longest code that OpenWhisk takes, in bytes.
@@ -325,6 +317,10 @@ mod tests {
             (r#"{"memory":128.5}"#, "~requirement failed: memory limit must be whole number"),
             (r#"{"concurrency":1.5}"#, "~requirement failed: intra concurrency limit must be whole number"),
             (r#"{"logs":-1}"#, "~requirement failed: a negative size of an object is not allowed."),
+            (
+                r#"{"instances":-1}"#,
+                "~requirement failed: Action container concurrency must be greater than or equal to 0.",
+            ),
             (
                 r#"{"timeout":99}"#,
                 "requirement failed: duration 99 milliseconds below allowed threshold of 100 milliseconds",

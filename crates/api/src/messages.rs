@@ -155,6 +155,14 @@ pub fn missing(resource: impl std::fmt::Display) -> String {
     format!("The requested resource '{resource}' does not exist.")
 }
 
+/// 400 of a limit on an action's containers that cannot be.
+pub const INSTANCES_NEGATIVE: &str = "Action container concurrency must be greater than or equal to 0.";
+
+/// 400 of a limit on an action's containers beyond the namespace's.
+pub fn too_many_instances(allowed: u64) -> String {
+    format!("Max action instance concurrency must not exceed your namespace concurrency of {allowed}.")
+}
+
 /// 400 of a package that may not be called so.
 pub fn reserved_package(name: &str) -> String {
     format!("Package name '{name}' is reserved.")

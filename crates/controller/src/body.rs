@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use whisker_api::messages;
+use whisker_entity::NamespaceLimits;
 
 use crate::{config::Limits, rejection::Rejection};
 
@@ -50,12 +51,18 @@ impl Bodies {
     }
 
     /// Reads a body whole. One that must be JSON has to say so, unless it is
-    /// empty.
-    pub async fn read(&self, headers: &HeaderMap, body: &mut Incoming, kind: Kind) -> Result<Read<'_>, Rejection> {
+    /// empty. Payloads are bounded by the limits of whoever they are for.
+    pub async fn read(
+        &self,
+        headers: &HeaderMap,
+        body: &mut Incoming,
+        kind: Kind,
+        own: &NamespaceLimits,
+    ) -> Result<Read<'_>, Rejection> {
         let reading = async {
             let max = match kind {
                 Kind::Entity => self.limits.body_max_bytes,
-                Kind::Payload | Kind::Web => self.limits.payload_max_bytes,
+                Kind::Payload | Kind::Web => self.limits.allowance(own).payload_bytes,
             };
             let too_large = |is: u64| match kind {
                 Kind::Payload | Kind::Web => Rejection::PartTooLarge(messages::larger_than_allowed("Request", is, max)),

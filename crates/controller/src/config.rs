@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use whisker_bus::ControllerId;
-use whisker_entity::{LimitRanges, MB, Manifest};
+use whisker_entity::{Allowance, LimitRanges, MB, Manifest, NamespaceLimits};
 
 /// Settings of one controller.
 #[derive(Debug, Clone)]
@@ -23,8 +23,13 @@ pub struct Config {
 /// Limits of the API. Each says what happens beyond it.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Ranges of an action's limits: 400 outside.
+    /// Ranges of an action's limits, for every namespace: 400 outside.
     pub actions: LimitRanges,
+    /// What a namespace gets whose own limits do not say; `None`: all that
+    /// these limits allow.
+    pub unset: Option<Allowance>,
+    /// Bytes that invokers keep of a result that is too long, at most.
+    pub truncation_max_bytes: u64,
     /// Invocations a minute and namespace: 429 beyond.
     pub invocations_per_minute: u32,
     /// Activations in flight of a namespace: 429 beyond.
@@ -67,6 +72,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             actions: LimitRanges::default(),
+            unset: None,
+            truncation_max_bytes: MB,
             invocations_per_minute: 1_000_000,
             concurrent_invocations: 10_000,
             fires_per_minute: 1_000_000,
@@ -84,5 +91,23 @@ impl Default for Limits {
             shared_packages_execute_only: false,
             failed_authentications_per_minute: 10,
         }
+    }
+}
+
+impl Limits {
+    /// What a namespace with these limits of its own may ask for and carry.
+    pub fn allowance(&self, own: &NamespaceLimits) -> Allowance {
+        let most = Allowance {
+            actions: self.actions,
+            parameters_bytes: self.parameters_max_bytes,
+            payload_bytes: self.payload_max_bytes,
+            truncation_bytes: self.truncation_max_bytes,
+        };
+        most.grant(own, self.unset.as_ref().unwrap_or(&most))
+    }
+
+    /// How many activations such a namespace may have in flight.
+    pub fn concurrent_invocations(&self, own: &NamespaceLimits) -> u32 {
+        own.concurrent_invocations.unwrap_or(self.concurrent_invocations)
     }
 }

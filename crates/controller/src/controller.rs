@@ -20,7 +20,6 @@ use crate::{
     authenticate::Authenticator,
     body::{Bodies, Kind, Read},
     config::Config,
-    docs::Docs,
     documents::Documents,
     environment,
     info::{self, Platform},
@@ -47,7 +46,6 @@ pub struct Controller {
     pub(crate) invocations: Rates<EntityName>,
     pub(crate) fires: Rates<EntityName>,
     pub(crate) bodies: Bodies,
-    docs: Docs,
     pub(crate) records: Arc<Records>,
     /// Places for sequences and compositions under way.
     pub(crate) compositions: Arc<Semaphore>,
@@ -98,7 +96,7 @@ impl<'a> Call<'a> {
 
     /// The body, as JSON text.
     pub async fn read<'c>(self, controller: &'c Controller, kind: Kind) -> Result<Read<'c>, Rejection> {
-        controller.bodies.read(self.headers, self.body, kind).await
+        controller.bodies.read(self.headers, self.body, kind, &self.who.limits).await
     }
 
     /// The namespace that a path names, if it is the caller's own.
@@ -123,7 +121,6 @@ impl Controller {
             invocations: Rates::default(),
             fires: Rates::default(),
             bodies: Bodies::new(&config.limits),
-            docs: Docs::new(&config),
             records: parts.records,
             compositions: Arc::new(Semaphore::new(config.limits.compositions)),
             me: me.clone(),
@@ -212,7 +209,6 @@ impl Controller {
             Route::Ping => Ok(Reply::text(StatusCode::OK, "pong").cors(Cors::Bare)),
             Route::Deployment => Ok(info::deployment(&self.config)),
             Route::Api => Ok(info::api(&self.config)),
-            Route::Docs { api, piece } => Ok(self.docs.serve(api, piece)),
             Route::Ready => Ok(info::ready(self).await),
             Route::Metrics => Ok(info::metrics(self)),
             Route::Invokers => Ok(info::invokers(self)),

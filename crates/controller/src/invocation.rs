@@ -58,7 +58,7 @@ pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<
     if count > allowed {
         return Err(Rejection::Throttled(messages::too_many_requests(count, allowed)));
     }
-    let allowed = own.concurrent_invocations.unwrap_or(limits.concurrent_invocations).into();
+    let allowed = limits.concurrent_invocations(own).into();
     let count = controller.dispatch.in_flight(&who.namespace);
     if count >= allowed {
         return Err(Rejection::Throttled(messages::too_many_concurrent(count, allowed)));

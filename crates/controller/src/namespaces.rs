@@ -1,7 +1,7 @@
 //! Namespaces: the caller's own, and their limits.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use whisker_entity::{Allowance, ByteSize, NamespaceLimits};
 
 use crate::{
     controller::{Call, Controller},
@@ -19,25 +19,26 @@ pub fn list(call: &Call<'_>) -> Result<Reply, Rejection> {
 pub fn limits(controller: &Controller, call: &Call<'_>, space: &Space) -> Result<Reply, Rejection> {
     call.own(space)?;
     let (limits, own) = (&controller.config.limits, &call.who.limits);
-    let concurrent = own.concurrent_invocations.unwrap_or(limits.concurrent_invocations);
-    let mut view = json!({
-        "invocationsPerMinute": own.invocations_per_minute.unwrap_or(limits.invocations_per_minute),
-        "concurrentInvocations": concurrent,
-        "firesPerMinute": own.fires_per_minute.unwrap_or(limits.fires_per_minute),
-        "minActionMemory": limits.actions.memory_mb.min,
-        "maxActionMemory": limits.actions.memory_mb.max,
-        "minActionLogs": limits.actions.logs_mb.min,
-        "maxActionLogs": limits.actions.logs_mb.max,
-        "minActionTimeout": limits.actions.timeout_ms.min,
-        "maxActionTimeout": limits.actions.timeout_ms.max,
-        "minActionConcurrency": limits.actions.concurrency.min,
-        "maxActionConcurrency": limits.actions.concurrency.max,
-        "maxParameterSize": format!("{} B", limits.parameters_max_bytes),
-        "maxActionInstances": concurrent,
-    });
-    if let Value::Object(view) = &mut view {
-        own.allowed_kinds.iter().for_each(|kinds| drop(view.insert("allowedKinds".into(), json!(kinds))));
-        own.store_activations.iter().for_each(|store| drop(view.insert("storeActivations".into(), json!(store))));
-    }
+    let Allowance { actions, parameters_bytes, .. } = limits.allowance(own);
+    let concurrent = limits.concurrent_invocations(own);
+    let narrow = |bound: u64| Some(u32::try_from(bound).unwrap_or(u32::MAX));
+    let parameters = own.max_parameter_size.filter(|size| size.to_bytes() == parameters_bytes);
+    let view = NamespaceLimits {
+        invocations_per_minute: own.invocations_per_minute.or(Some(limits.invocations_per_minute)),
+        concurrent_invocations: Some(concurrent),
+        fires_per_minute: own.fires_per_minute.or(Some(limits.fires_per_minute)),
+        min_action_memory: narrow(actions.memory_mb.min),
+        max_action_memory: narrow(actions.memory_mb.max),
+        min_action_logs: narrow(actions.logs_mb.min),
+        max_action_logs: narrow(actions.logs_mb.max),
+        min_action_timeout: Some(actions.timeout_ms.min),
+        max_action_timeout: Some(actions.timeout_ms.max),
+        min_action_concurrency: narrow(actions.concurrency.min),
+        max_action_concurrency: narrow(actions.concurrency.max),
+        max_parameter_size: parameters.or(Some(ByteSize::bytes(parameters_bytes))),
+        max_action_instances: Some(concurrent),
+        // The others are shown if they are set, and as they are set.
+        ..own.clone()
+    };
     Ok(Reply::json(StatusCode::OK, &view))
 }

@@ -126,7 +126,7 @@ async fn run(
     }
     invocation::throttle(controller, owner, began)?;
     let payload = {
-        let body = controller.bodies.read(&head.headers, body, Kind::Web).await?;
+        let body = controller.bodies.read(&head.headers, body, Kind::Web, &owner.limits).await?;
         let asked = request::Asked {
             method: &head.method,
             headers: &head.headers,

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
-use crate::EntityName;
+use crate::{ByteSize, EntityName};
 
 /// `uuid:key`: user name and password of HTTP basic authentication.
 #[derive(Clone)]
@@ -99,7 +99,7 @@ pub struct Subject {
 
 /// Limits of one namespace that differ from the operator's (document
 /// `NAMESPACE/limits`); absent members mean the default.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NamespaceLimits {
     /// Invocations a minute.
@@ -117,6 +117,48 @@ pub struct NamespaceLimits {
     /// Whether records are stored at all; absent: they are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_activations: Option<bool>,
+    /// Least memory of an action, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_action_memory: Option<u32>,
+    /// Most memory of an action, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_action_memory: Option<u32>,
+    /// Least log of an activation, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_action_logs: Option<u32>,
+    /// Most log of an activation, in MB.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_action_logs: Option<u32>,
+    /// Shortest time limit of an action, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_action_timeout: Option<u64>,
+    /// Longest time limit of an action, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_action_timeout: Option<u64>,
+    /// Fewest runs that an action's container may overlap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_action_concurrency: Option<u32>,
+    /// Most runs that an action's container may overlap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_action_concurrency: Option<u32>,
+    /// Most that parameters, and annotations, of an entity take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_parameter_size: Option<ByteSize>,
+    /// Longest payload, and longest result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_payload_size: Option<ByteSize>,
+    /// How much is kept of a longer result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncation_size: Option<ByteSize>,
+    /// Kept for OpenWhisk's scheduler: containers to keep beyond their time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmed_container_keeping_count: Option<u32>,
+    /// Kept for OpenWhisk's scheduler: for how long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmed_container_keeping_timeout: Option<String>,
+    /// Kept for OpenWhisk's scheduler: containers of an action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_action_instances: Option<u32>,
 }
 
 /// Who makes a request: a subject, in one of its namespaces.
@@ -146,6 +188,22 @@ mod tests {
         for bad in ["", "uuid", ":k", "uuid:short"] {
             assert!(AuthKey::parse(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn limits_keep_their_stored_shape() {
+        let text = concat!(
+            r#"{"invocationsPerMinute":1,"concurrentInvocations":2,"firesPerMinute":3,"allowedKinds":["nodejs:20"],"#,
+            r#""storeActivations":false,"minActionMemory":4,"maxActionMemory":5,"minActionLogs":6,"maxActionLogs":7,"#,
+            r#""minActionTimeout":8,"maxActionTimeout":9,"minActionConcurrency":10,"maxActionConcurrency":11,"#,
+            r#""maxParameterSize":"1 MB","maxPayloadSize":"2 KB","truncationSize":"3 B","#,
+            r#""warmedContainerKeepingCount":12,"warmedContainerKeepingTimeout":"10 minutes","maxActionInstances":13}"#
+        );
+        let limits: NamespaceLimits = serde_json::from_str(text).expect("readable");
+        assert_eq!(serde_json::to_string(&limits).expect("serialisable"), text);
+        let none: NamespaceLimits = serde_json::from_str("{}").expect("readable");
+        assert_eq!(none, NamespaceLimits::default());
+        assert_eq!(serde_json::to_string(&none).expect("serialisable"), "{}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod manifest;
 mod name;
 mod package;
 mod parameters;
+mod size;
 mod trigger;
 mod version;
 
@@ -24,11 +25,12 @@ pub use activation::{Activation, Response, Status};
 pub use exec::{CodeHash, Exec, ExecCode, is_base64_code};
 pub use id::{ActivationId, InvalidActivationId, TransactionId};
 pub use identity::{AuthKey, Identity, InvalidAuthKey, Namespace, NamespaceLimits, Subject};
-pub use limits::{ActionLimits, LimitRange, LimitRanges, MB};
+pub use limits::{ActionLimits, Allowance, LimitRange, LimitRanges, Limited, MB, OutOfRange};
 pub use manifest::{Image, Manifest, Runtime, StemCells, UnknownKind};
 pub use name::{EntityName, EntityPath, InvalidName, QualifiedName};
 pub use package::{Binding, Package};
 pub use parameters::{Parameter, Parameters};
+pub use size::{ByteSize, InvalidSize};
 pub use trigger::{Link, Links, Reference, Rule, RuleStatus, Trigger};
 pub use version::{InvalidVersion, Version};
 

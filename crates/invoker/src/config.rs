@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use whisker_bus::InvokerId;
-use whisker_entity::MB;
+use whisker_entity::{Allowance, NamespaceLimits};
 use whisker_pool::Stem;
 
 /// Settings of one invoker. Whoever fills it checks the ranges.
@@ -32,10 +32,11 @@ pub struct Config {
     pub prewarm: Vec<Stem>,
     /// How often timers (pause, keep warm, retries of starts) are looked at.
     pub tick: Duration,
-    /// Longest result in bytes that is kept in full.
-    pub result_limit_bytes: u64,
-    /// How many bytes of a longer one are kept.
-    pub truncation_bytes: u64,
+    /// What any namespace may have its actions ask for, and results carry: an
+    /// action beyond it, or beyond what its namespace has of it, is not run.
+    pub most: Allowance,
+    /// What a namespace gets whose own limits do not say; `None`: all of that.
+    pub unset: Option<Allowance>,
     /// Bytes of actions (without their code) that are remembered, about.
     pub cached_action_bytes: usize,
     /// Bytes of code that are remembered, about.
@@ -75,8 +76,8 @@ impl Default for Config {
             patience: Duration::from_secs(1),
             prewarm: vec![],
             tick: Duration::from_millis(250),
-            result_limit_bytes: MB,
-            truncation_bytes: MB,
+            most: Allowance::default(),
+            unset: None,
             cached_action_bytes: 16 << 20,
             cached_code_bytes: 32 << 20,
             batch_records: 512,
@@ -88,5 +89,12 @@ impl Default for Config {
             stop_grace: Duration::from_secs(30),
             kill_grace: Duration::from_secs(5),
         }
+    }
+}
+
+impl Config {
+    /// What the actions of a namespace with these limits of its own may.
+    pub(crate) fn allowance(&self, own: &NamespaceLimits) -> Allowance {
+        self.most.grant(own, self.unset.as_ref().unwrap_or(&self.most))
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use whisker_bus::{ActivationMessage, Delivery, InvokerBus, Redelivered};
-use whisker_entity::Millis;
+use whisker_entity::{Millis, Status};
 use whisker_pool::Event;
 use whisker_sandbox::Sandbox;
 use whisker_store::{Activations, Entities};
@@ -172,6 +172,18 @@ impl Engine {
     }
 
     fn enter(self: &Arc<Self>, message: Arc<ActivationMessage>, resolved: Resolved, permit: OwnedSemaphorePermit) {
+        // The controller checked what was put; what is allowed may have become
+        // less since.
+        let allowed = self.config.allowance(&message.user.limits);
+        if let Err(error) = allowed.actions.check(&resolved.action.limits) {
+            let Outcome { response, .. } = Outcome::error(Status::ApplicationError, &error.to_string());
+            let engine = self.clone();
+            self.tasks.spawn(async move {
+                engine.conclude(&message, record::of_unknown(&message, engine.wall(), response)).await;
+                drop(permit);
+            });
+            return;
+        }
         let job = Box::new(Job { message, action: resolved.action.clone(), permit });
         let want = job.want(resolved);
         self.tell(Event::Arrived { run: job, want });

@@ -152,12 +152,13 @@ impl Engine {
                 init = Some((start, took));
             }
         }
+        let allowed = self.config.allowance(&message.user.limits);
         let run = Run {
             activation: message.activation,
             value: arguments.value,
             context: self.context(job),
-            result_limit_bytes: self.config.result_limit_bytes,
-            truncation_bytes: self.config.truncation_bytes,
+            result_limit_bytes: allowed.payload_bytes,
+            truncation_bytes: allowed.truncation_bytes,
         };
         if init.is_none()
             && let Err(outcome) = self.note_start(job).await
@@ -173,7 +174,7 @@ impl Engine {
         let total_ms = millis(took + init.unwrap_or_default());
         let times = Times { start, init_ms: init.map(millis), total_ms };
         match end {
-            Ok(end) => Performed::Over(Outcome::of_run(end, limit_ms, self.config.result_limit_bytes), times),
+            Ok(end) => Performed::Over(Outcome::of_run(end, limit_ms, allowed.payload_bytes), times),
             Err(Error::Gone) => Performed::Gone,
             Err(error) => Performed::Over(self.backend_failed(job, &error, words::ABNORMAL_RUN), times),
         }

@@ -12,7 +12,7 @@ use std::{
 
 use common::{EPOCH, World, annotation, answer, limits};
 use serde_json::json;
-use whisker_entity::ActionLimits;
+use whisker_entity::{ActionLimits, Allowance, Identity, LimitRange, NamespaceLimits};
 use whisker_sandbox::testing::{Act, Event, Fake};
 
 /// Does what its argument's or its code's name says.
@@ -89,8 +89,8 @@ async fn a_failed_initialisation_says_how_and_ends_its_container() {
 #[tokio::test(start_paused = true)]
 async fn what_user_code_does_wrong_is_an_outcome() {
     let mut world = World::new(obedient());
-    world.config.result_limit_bytes = 64;
-    world.config.truncation_bytes = 10;
+    world.config.most.payload_bytes = 64;
+    world.config.most.truncation_bytes = 10;
     let invoker = world.start();
     let revision = world.action("hello", limits()).await;
     for (what, status, error, size, stays) in [
@@ -201,6 +201,57 @@ async fn a_run_that_wants_another_environment_gets_another_container() {
         started.push(world.fake.started());
     }
     assert_eq!(started, [1, 2, 2], "and the same one is used again");
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_beyond_what_is_allowed_by_now_is_not_run() {
+    let mut world = World::new(obedient());
+    world.config.most.actions.memory_mb = LimitRange::new(128, 1024);
+    world.config.unset = Some(Allowance::default());
+    let invoker = world.start();
+    let large = world.action("large", ActionLimits { memory: 600, ..limits() }).await;
+    let huge = world.action("huge", ActionLimits { memory: 2000, ..limits() }).await;
+    let exceeds = |is, allowed| {
+        let error = format!("requirement failed: memory size {is} MB exceeds allowed threshold of {allowed} MB");
+        (1, json!({ "error": error }), None)
+    };
+    let own = |memory| NamespaceLimits { max_action_memory: memory, ..NamespaceLimits::default() };
+    for (name, revision, own, told) in [
+        ("large", &large, own(None), exceeds(600, 512)),
+        ("large", &large, own(Some(599)), exceeds(600, 599)),
+        ("huge", &huge, own(Some(4096)), exceeds(2000, 1024)),
+        ("large", &large, own(Some(600)), (0, json!({"a": 1}), Some(7))),
+    ] {
+        let mut message = world.message(name, revision, json!({"a": 1}));
+        message.user = Arc::new(Identity { limits: own, ..Identity::clone(&message.user) });
+        let id = world.deliver(message);
+        let run = world.result(id).await;
+        assert_eq!(answer(&run), told);
+        if told.0 != 0 {
+            assert_eq!((annotation(&run, "kind"), world.fake.started()), (json!("unknown"), 0));
+        }
+        world.record(id).await;
+    }
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_may_have_less_room_for_results() {
+    let world = World::new(obedient());
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    let mut message = world.message("hello", &revision, json!({"do": "long"}));
+    let limits = NamespaceLimits {
+        max_payload_size: "100 B".parse().ok(),
+        truncation_size: "7 B".parse().ok(),
+        ..NamespaceLimits::default()
+    };
+    message.user = Arc::new(Identity { limits, ..Identity::clone(&message.user) });
+    let id = world.deliver(message);
+    let error = "The action produced a response that exceeded the allowed length: 111 > 100 bytes. \
+                 The truncated response was: {\"long\"";
+    assert_eq!(answer(&*world.result(id).await), (1, json!({ "error": error }), Some(111)));
     invoker.stop().await;
 }
 

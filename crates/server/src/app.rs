@@ -14,7 +14,7 @@ use whisker_bus::ControllerId;
 use whisker_bus_embedded::EmbeddedBus;
 use whisker_controller::{Controller, Limits, Parts, Records};
 use whisker_dispatch::Dispatch;
-use whisker_entity::{LimitRange, LimitRanges, Manifest, Millis};
+use whisker_entity::{Allowance, LimitRange, LimitRanges, Manifest, Millis};
 use whisker_invoker::{Invoker, Spool};
 use whisker_pool::{Shape, Stem};
 use whisker_sandbox_process::{Nat, ProcessSandbox};
@@ -26,6 +26,7 @@ use crate::{
     retention,
     settings::{Durability, Network, Serve},
     subjects, telemetry,
+    units::Size,
 };
 
 /// Requests and then runs get this long to end, each, beyond which they are cut.
@@ -209,26 +210,51 @@ fn bus_config(settings: &Serve, data_dir: &Path) -> whisker_bus_embedded::Config
     }
 }
 
-fn controller_config(settings: &Serve, manifest: Arc<Manifest>) -> whisker_controller::Config {
-    let defaults = LimitRanges::default();
+/// What any namespace may get, and what one without limits of its own gets.
+fn allowances(settings: &Serve) -> (Allowance, Allowance) {
+    let base = Allowance::default();
     let up_to = |range: LimitRange, max: u64| LimitRange { max: max.max(range.min), ..range };
-    let timeout_max_ms = u64::try_from(settings.action_timeout_max.as_millis()).unwrap_or(u64::MAX);
-    let actions = LimitRanges {
-        timeout_ms: up_to(defaults.timeout_ms, timeout_max_ms),
-        memory_mb: up_to(defaults.memory_mb, settings.action_memory_max.megabytes()),
-        logs_mb: up_to(defaults.logs_mb, settings.action_logs_max.megabytes()),
-        concurrency: up_to(defaults.concurrency, settings.action_concurrency_max.into()),
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let most = Allowance {
+        actions: LimitRanges {
+            timeout_ms: up_to(base.actions.timeout_ms, millis(settings.action_timeout_max)),
+            memory_mb: up_to(base.actions.memory_mb, settings.action_memory_max.megabytes()),
+            logs_mb: up_to(base.actions.logs_mb, settings.action_logs_max.megabytes()),
+            concurrency: up_to(base.actions.concurrency, settings.action_concurrency_max.into()),
+        },
+        payload_bytes: settings.payload_max.0,
+        truncation_bytes: settings.truncation_max.unwrap_or(settings.payload_max).0,
+        ..base
     };
+    let no_more = |range: LimitRange, max: Option<u64>| up_to(range, max.unwrap_or(range.max).min(range.max));
+    let unset = Allowance {
+        actions: LimitRanges {
+            timeout_ms: no_more(most.actions.timeout_ms, settings.namespace_timeout_max.map(millis)),
+            memory_mb: no_more(most.actions.memory_mb, settings.namespace_memory_max.map(Size::megabytes)),
+            logs_mb: no_more(most.actions.logs_mb, settings.namespace_logs_max.map(Size::megabytes)),
+            concurrency: no_more(most.actions.concurrency, settings.namespace_concurrency_max.map(Into::into)),
+        },
+        payload_bytes: settings.namespace_payload_max.unwrap_or(settings.payload_max).0,
+        ..most
+    };
+    (most, unset)
+}
+
+fn controller_config(settings: &Serve, manifest: Arc<Manifest>) -> whisker_controller::Config {
+    let (most, unset) = allowances(settings);
     let base = Limits::default();
     let limits = Limits {
-        actions,
+        actions: most.actions,
+        unset: Some(unset),
+        parameters_max_bytes: most.parameters_bytes,
+        payload_max_bytes: most.payload_bytes,
+        truncation_max_bytes: most.truncation_bytes,
         invocations_per_minute: settings.invocations_per_minute,
         concurrent_invocations: settings.concurrent_invocations,
         fires_per_minute: settings.fires_per_minute,
         code_max_bytes: settings.action_code_max.0,
-        payload_max_bytes: settings.payload_max.0,
         // Code comes as JSON text, with parameters beside it.
-        body_max_bytes: base.body_max_bytes.max(settings.action_code_max.0 + 2 * base.parameters_max_bytes),
+        body_max_bytes: base.body_max_bytes.max(settings.action_code_max.0 + 2 * most.parameters_bytes),
         blocking_wait: settings.blocking_wait,
         ..base
     };
@@ -242,6 +268,7 @@ fn controller_config(settings: &Serve, manifest: Arc<Manifest>) -> whisker_contr
 }
 
 fn invoker_config(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisker_invoker::Config> {
+    let (most, unset) = allowances(settings);
     let user_memory_mb = match settings.container_memory {
         Some(size) => size.megabytes(),
         None => (memory_of_this_machine()? * 6 / 10) >> 20,
@@ -260,8 +287,8 @@ fn invoker_config(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisk
         pause_grace: Some(settings.pause_grace),
         keep_warm: settings.keep_warm,
         prewarm,
-        result_limit_bytes: settings.payload_max.0,
-        truncation_bytes: settings.payload_max.0,
+        most,
+        unset: Some(unset),
         stop_grace: settings.shutdown_grace,
         ..whisker_invoker::Config::default()
     })

@@ -135,6 +135,9 @@ pub struct Serve {
     /// Longest payload of an invocation, and longest result
     #[arg(long, env = "WHISKER_PAYLOAD_MAX", default_value = "1 MB", help_heading = "Limits")]
     pub payload_max: Size,
+    /// Kept of a longer result [default: as much as a result may have]
+    #[arg(long, env = "WHISKER_TRUNCATION_MAX", help_heading = "Limits")]
+    pub truncation_max: Option<Size>,
     /// Longest wait of a blocking invocation
     #[arg(long, env = "WHISKER_BLOCKING_WAIT", default_value = "60s", value_parser = duration, help_heading = "Limits")]
     pub blocking_wait: Duration,
@@ -147,7 +150,26 @@ pub struct Serve {
     /// Trigger fires of a namespace a minute
     #[arg(long, env = "WHISKER_FIRES_PER_MINUTE", default_value = "1000000", help_heading = "Limits")]
     pub fires_per_minute: u32,
+
+    /// Longest time limit in a namespace without limits of its own [default: --action-timeout-max]
+    #[arg(long, env = "WHISKER_NAMESPACE_TIMEOUT_MAX", value_parser = duration, help_heading = NAMESPACE_LIMITS)]
+    pub namespace_timeout_max: Option<Duration>,
+    /// Most memory of an action there [default: --action-memory-max]
+    #[arg(long, env = "WHISKER_NAMESPACE_MEMORY_MAX", help_heading = NAMESPACE_LIMITS)]
+    pub namespace_memory_max: Option<Size>,
+    /// Most log of an action there [default: --action-logs-max]
+    #[arg(long, env = "WHISKER_NAMESPACE_LOGS_MAX", help_heading = NAMESPACE_LIMITS)]
+    pub namespace_logs_max: Option<Size>,
+    /// Most overlapping runs of an action there [default: --action-concurrency-max]
+    #[arg(long, env = "WHISKER_NAMESPACE_CONCURRENCY_MAX", help_heading = NAMESPACE_LIMITS)]
+    pub namespace_concurrency_max: Option<u32>,
+    /// Longest payload and result there [default: --payload-max]
+    #[arg(long, env = "WHISKER_NAMESPACE_PAYLOAD_MAX", help_heading = NAMESPACE_LIMITS)]
+    pub namespace_payload_max: Option<Size>,
 }
+
+/// What `whisker admin limits set` may raise for one namespace, up to the limits above.
+const NAMESPACE_LIMITS: &str = "Limits of namespaces that have none of their own (whisker admin limits set)";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -25,15 +25,18 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     let who = call.who.clone();
     let body = call.read(controller, Kind::Entity).await?;
     let limits = &controller.config.limits;
+    let allowed = limits.allowance(&who.limits);
     let rules = ActionRules {
         manifest: &controller.config.manifest,
-        limits: &limits.actions,
+        limits: &allowed.actions,
         code_max_bytes: limits.code_max_bytes,
-        parameters_max_bytes: limits.parameters_max_bytes,
+        parameters_max_bytes: allowed.parameters_bytes,
         namespace: &who.namespace,
     };
     let put = ActionPut::parse(&body.bytes, &rules)?;
+    // An empty list is none, as with OpenWhisk.
     if let (Some(allowed), Some(exec)) = (&who.limits.allowed_kinds, &put.exec)
+        && !allowed.is_empty()
         && !allowed.iter().any(|kind| kind == exec.kind())
     {
         return Err(Rejection::Forbidden(messages::kind_not_authorized(exec.kind())));
@@ -48,6 +51,10 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     let found = find_if_any::<Action>(controller, &name).await?;
     if found.is_some() && !overwrite {
         return Err(Rejection::Conflict(messages::EXISTS));
+    }
+    let instances = limits.concurrent_invocations(&who.limits);
+    if put.limits.and_then(|limits| limits.instances()).is_some_and(|count| count > instances) {
+        return Err(Rejection::Bad(messages::too_many_instances(instances.into())));
     }
     if let Some(components) = &components {
         compose::check::check(controller, &name, components).await?;

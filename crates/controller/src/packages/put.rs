@@ -28,7 +28,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     }
     let who = call.who.clone();
     let body = call.read(controller, Kind::Entity).await?;
-    let max_bytes = controller.config.limits.parameters_max_bytes;
+    let max_bytes = controller.config.limits.allowance(&who.limits).parameters_bytes;
     let put = PackagePut::parse(&body.bytes, &name.path.namespace, max_bytes)?;
     if let Some(Binding(bound)) = &put.binding {
         entitle::package(controller, &who, bound).await.map_err(told_of_bound)?;

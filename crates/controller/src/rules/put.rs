@@ -21,7 +21,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     let overwrite = call.query.boolean("overwrite", false)?;
     let who = call.who.clone();
     let body = call.read(controller, Kind::Entity).await?;
-    let max_bytes = controller.config.limits.parameters_max_bytes;
+    let max_bytes = controller.config.limits.allowance(&who.limits).parameters_bytes;
     let put = RulePut::parse(&body.bytes, &name.path.namespace, max_bytes)?;
     entitle::parts(controller, &who, put.trigger.as_ref(), &put.action).await?;
     let found = find_if_any::<Rule>(controller, &name).await?;

@@ -17,8 +17,9 @@ use crate::{
 /// Creates a trigger, or updates it with `?overwrite=true`.
 pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -> Result<Reply, Rejection> {
     let overwrite = call.query.boolean("overwrite", false)?;
+    let max_bytes = controller.config.limits.allowance(&call.who.limits).parameters_bytes;
     let body = call.read(controller, Kind::Entity).await?;
-    let put = TriggerPut::parse(&body.bytes, controller.config.limits.parameters_max_bytes)?;
+    let put = TriggerPut::parse(&body.bytes, max_bytes)?;
     let found = find_if_any::<Trigger>(controller, &name).await?;
     let now = environment::now();
     let trigger = match &found {

@@ -22,8 +22,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use whisker_bus::{Acknowledgement, ActivationMessage, ControllerId, Delivery, Error, InvokerBus, Redelivered};
 use whisker_entity::{
-    Action, ActionLimits, Activation, ActivationId, AuthKey, EntityName, EntityPath, Exec, ExecCode, Identity, Millis,
-    NamespaceLimits, Parameters, QualifiedName, TransactionId, Version,
+    Action, ActionLimits, Activation, ActivationId, Allowance, AuthKey, EntityName, EntityPath, Exec, ExecCode,
+    Identity, LimitRange, LimitRanges, Millis, NamespaceLimits, Parameters, QualifiedName, TransactionId, Version,
 };
 use whisker_invoker::{Config, Invoker, Parts, Spool};
 use whisker_sandbox::testing::Fake;
@@ -235,7 +235,7 @@ impl World {
             bus: Arc::default(),
             store: Arc::default(),
             fake,
-            config: Config::default(),
+            config: Config { most: anything(), ..Config::default() },
             folder: Mutex::new(tempfile::tempdir().unwrap()),
             began: Instant::now(),
             next: AtomicU64::new(1),
@@ -377,6 +377,13 @@ impl World {
             .await
             .unwrap_or_else(|_| panic!("no {what}; the bus was told {:?}", self.bus.told()));
     }
+}
+
+/// Lets actions ask for what they like.
+fn anything() -> Allowance {
+    let range = LimitRange::new(0, u32::MAX.into());
+    let actions = LimitRanges { timeout_ms: range, memory_mb: range, logs_mb: range, concurrency: range };
+    Allowance { actions, ..Allowance::default() }
 }
 
 pub fn guest() -> EntityName {

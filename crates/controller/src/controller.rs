@@ -20,6 +20,7 @@ use crate::{
     authenticate::Authenticator,
     body::{Bodies, Kind, Read},
     config::Config,
+    docs::Docs,
     documents::Documents,
     environment,
     info::{self, Platform},
@@ -46,6 +47,7 @@ pub struct Controller {
     pub(crate) invocations: Rates<EntityName>,
     pub(crate) fires: Rates<EntityName>,
     pub(crate) bodies: Bodies,
+    docs: Docs,
     pub(crate) records: Arc<Records>,
     /// Places for sequences and compositions under way.
     pub(crate) compositions: Arc<Semaphore>,
@@ -121,6 +123,7 @@ impl Controller {
             invocations: Rates::default(),
             fires: Rates::default(),
             bodies: Bodies::new(&config.limits),
+            docs: Docs::new(&config),
             records: parts.records,
             compositions: Arc::new(Semaphore::new(config.limits.compositions)),
             me: me.clone(),
@@ -150,7 +153,7 @@ impl Controller {
         self.bodies.discard(&head.headers, &mut body).await;
         let reply = accept::negotiated(&head.headers, reply);
         let status = reply.status();
-        metrics::histogram!("whisker_http_seconds", "method" => method_label(&head.method), "status" => status_label(status))
+        metrics::histogram!("controller_http_seconds", "method" => method_label(&head.method), "status" => status_label(status))
             .record(began.elapsed());
         tracing::debug!(
             transaction.id = transaction.as_str(),
@@ -209,6 +212,7 @@ impl Controller {
             Route::Ping => Ok(Reply::text(StatusCode::OK, "pong").cors(Cors::Bare)),
             Route::Deployment => Ok(info::deployment(&self.config)),
             Route::Api => Ok(info::api(&self.config)),
+            Route::Docs { api, piece } => Ok(self.docs.serve(api, piece)),
             Route::Ready => Ok(info::ready(self).await),
             Route::Metrics => Ok(info::metrics(self)),
             Route::Invokers => Ok(info::invokers(self)),

@@ -153,7 +153,7 @@ impl Controller {
         self.bodies.discard(&head.headers, &mut body).await;
         let reply = accept::negotiated(&head.headers, reply);
         let status = reply.status();
-        metrics::histogram!("whisker_http_seconds", "method" => method_label(&head.method), "status" => status_label(status))
+        metrics::histogram!("controller_http_seconds", "method" => method_label(&head.method), "status" => status_label(status))
             .record(began.elapsed());
         tracing::debug!(
             transaction.id = transaction.as_str(),

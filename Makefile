@@ -23,10 +23,10 @@ test: ## Everything: units, contracts, launchers, and the real binary from outsi
 	python3 runtimes/test.py
 	$(CARGO) test --locked --workspace --no-fail-fast
 
-test-clients: ## The recorded commands of the original wsk, given as WSK=path, against the real binary
+test-clients: ## The tests by clients, the original wsk among them: make test-clients WSK=path
 	@scripts/install-deps.sh test
 	@test -n "$(WSK)" || { echo "say which wsk: make test-clients WSK=/path/to/wsk" >&2; exit 2; }
-	WSK="$(abspath $(WSK))" $(CARGO) test --locked -p whisker-server --test clients -- --include-ignored
+	WSK="$(abspath $(WSK))" $(CARGO) test --locked -p whisker-server --features original-wsk --test clients --test golden --test wsk
 
 bench: ## Floors and Whisker side by side, with ratios (docs/performance.md)
 	@scripts/install-deps.sh run

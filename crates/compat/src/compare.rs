@@ -21,6 +21,9 @@ const WATCHED: [&str; 9] = [
     "allow",
 ];
 
+/// Stands for a member that is not there.
+const ABSENT: &str = "${absent}";
+
 /// Longest part of a value that is shown.
 const SHOWN: usize = 700;
 
@@ -67,6 +70,7 @@ fn body(expected: &Value, matching: Option<Matching>, actual: &Response) -> Vec<
         };
         return match matching {
             Some(Matching::Contains) => contained(json, &actual),
+            Some(Matching::Members) => Extent::Part.values(json, &actual, ""),
             None => values(json, &actual, ""),
         };
     }
@@ -97,45 +101,74 @@ fn contained(expected: &Value, actual: &Value) -> Vec<String> {
 /// Differences of two values. Members of objects and lists of keys with values
 /// have no order.
 pub fn values(expected: &Value, actual: &Value, place: &str) -> Vec<String> {
-    let different = || vec![format!("{place}: expected {}, got {}", shown(expected), shown(actual))];
-    match (expected, actual) {
-        (Value::String(text), _) => match (document_in(expected), document_in(actual)) {
-            (Some(expected), Some(actual)) => objects(&expected, &actual, place),
-            _ if stands_for(text, actual) => Vec::new(),
+    Extent::Whole.values(expected, actual, place)
+}
+
+/// How much of an answer's objects is spelled out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// All of it.
+    Whole,
+    /// What matters; they may have more members, and lists of keys with values more of these.
+    Part,
+}
+
+impl Extent {
+    fn values(self, expected: &Value, actual: &Value, place: &str) -> Vec<String> {
+        let different = || vec![format!("{place}: expected {}, got {}", shown(expected), shown(actual))];
+        match (expected, actual) {
+            (Value::String(text), _) => match (document_in(expected), document_in(actual)) {
+                (Some(expected), Some(actual)) => self.objects(&expected, &actual, place),
+                _ if stands_for(text, actual) => Vec::new(),
+                _ => different(),
+            },
+            (Value::Object(expected), Value::Object(actual)) => self.objects(expected, actual, place),
+            (Value::Array(one), Value::Array(two)) => {
+                if keyed(one) && (keyed(two) || two.is_empty()) {
+                    let optional = |key: &Value| one.iter().any(|e| e["key"] == *key && e["value"] == "${int?}");
+                    let by_key = |list: &[Value]| -> Map<String, Value> {
+                        let needed = list.iter().filter(|e| !optional(&e["key"]));
+                        needed.map(|e| (e["key"].to_string(), e.clone())).collect()
+                    };
+                    return self.objects(&by_key(one), &by_key(two), place);
+                }
+                if one.len() != two.len() {
+                    return vec![format!(
+                        "{place}: expected {} items, got {}: {}",
+                        one.len(),
+                        two.len(),
+                        shown(actual)
+                    )];
+                }
+                let pairs = one.iter().zip(two).enumerate();
+                pairs.flat_map(|(i, (one, two))| self.values(one, two, &format!("{place}/{i}"))).collect()
+            }
+            // 1 and 1.0 are one number, in one form or the other.
+            (Value::Number(one), Value::Number(two)) if one.as_f64() == two.as_f64() => Vec::new(),
+            _ if expected == actual => Vec::new(),
             _ => different(),
-        },
-        (Value::Object(expected), Value::Object(actual)) => objects(expected, actual, place),
-        (Value::Array(one), Value::Array(two)) => {
-            if keyed(one) && (keyed(two) || two.is_empty()) {
-                let optional = |key: &Value| one.iter().any(|e| e["key"] == *key && e["value"] == "${int?}");
-                let by_key = |list: &[Value]| -> Map<String, Value> {
-                    let needed = list.iter().filter(|e| !optional(&e["key"]));
-                    needed.map(|e| (e["key"].to_string(), e.clone())).collect()
-                };
-                return objects(&by_key(one), &by_key(two), place);
-            }
-            if one.len() != two.len() {
-                return vec![format!("{place}: expected {} items, got {}: {}", one.len(), two.len(), shown(actual))];
-            }
-            let pairs = one.iter().zip(two).enumerate();
-            pairs.flat_map(|(i, (one, two))| values(one, two, &format!("{place}/{i}"))).collect()
         }
-        // 1 and 1.0 are one number, in one form or the other.
-        (Value::Number(one), Value::Number(two)) if one.as_f64() == two.as_f64() => Vec::new(),
-        _ if expected == actual => Vec::new(),
-        _ => different(),
+    }
+
+    fn objects(self, expected: &Map<String, Value>, actual: &Map<String, Value>, place: &str) -> Vec<String> {
+        let there = expected.iter().filter(|(_, value)| !is_absence(value));
+        let missing = there.clone().filter(|(name, _)| !actual.contains_key(*name));
+        let unexpected = actual.iter().filter(|(name, _)| match expected.get(*name) {
+            Some(value) => is_absence(value),
+            None => self == Extent::Whole,
+        });
+        let both = there.filter_map(|(name, value)| Some((name, value, actual.get(name)?)));
+        missing
+            .map(|(name, value)| format!("{place}/{name}: missing, expected {}", shown(value)))
+            .chain(unexpected.map(|(name, value)| format!("{place}/{name}: unexpected {}", shown(value))))
+            .chain(both.flat_map(|(name, one, two)| self.values(one, two, &format!("{place}/{name}"))))
+            .collect()
     }
 }
 
-fn objects(expected: &Map<String, Value>, actual: &Map<String, Value>, place: &str) -> Vec<String> {
-    let missing = expected.iter().filter(|(name, _)| !actual.contains_key(*name));
-    let unexpected = actual.iter().filter(|(name, _)| !expected.contains_key(*name));
-    let both = expected.iter().filter_map(|(name, value)| Some((name, value, actual.get(name)?)));
-    missing
-        .map(|(name, value)| format!("{place}/{name}: missing, expected {}", shown(value)))
-        .chain(unexpected.map(|(name, value)| format!("{place}/{name}: unexpected {}", shown(value))))
-        .chain(both.flat_map(|(name, one, two)| values(one, two, &format!("{place}/{name}"))))
-        .collect()
+/// Whether a member, or the value of a key, is said not to be there.
+fn is_absence(value: &Value) -> bool {
+    value == ABSENT || (value.get("key").is_some() && value.get("value").is_some_and(|value| value == ABSENT))
 }
 
 /// The JSON object that a text spells, such as a trigger's log line.
@@ -177,6 +210,23 @@ mod tests {
             (json!({"a": 1}), json!({"a": 1, "b": 1}), false),
         ] {
             assert_eq!(values(&expected, &actual, "").is_empty(), same, "{expected} {actual}");
+        }
+    }
+
+    #[test]
+    fn a_part_says_nothing_of_other_members() {
+        for (expected, actual, same) in [
+            (json!({"a": {"b": 1}}), json!({"a": {"b": 1, "c": 2}, "d": 3}), true),
+            (json!({"a": {"b": 1}}), json!({"a": {"c": 2}}), false),
+            (json!({"a": "${absent}"}), json!({"b": 1}), true),
+            (json!({"a": "${absent}"}), json!({"a": null}), false),
+            (json!([{"key": "a", "value": 1}]), json!([{"key": "b"}, {"key": "a", "value": 1}]), true),
+            (json!([{"key": "a", "value": "${absent}"}]), json!([{"key": "a", "value": 1}]), false),
+            (json!([{"key": "a", "value": "${absent}"}]), json!([{"key": "b", "value": 1}]), true),
+            (json!([{"a": 1}]), json!([{"a": 1, "b": 2}]), true),
+            (json!([{"a": 1}]), json!([{"a": 1}, {"a": 1}]), false),
+        ] {
+            assert_eq!(Extent::Part.values(&expected, &actual, "").is_empty(), same, "{expected} {actual}");
         }
     }
 

@@ -9,6 +9,8 @@ use std::{
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::headers;
+
 /// One file: scenarios of one kind.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,7 +48,8 @@ pub struct Scenario {
 pub struct Step {
     /// What was sent.
     pub request: Request,
-    /// What came back: `status`, `headers` and one of `json`, `text`, `base64`.
+    /// What came back: `status`, `headers` (those that the word `like` stands
+    /// for, and more) and one of `json`, `text`, `base64`.
     pub response: Value,
     /// Variables to take from the answer: a pointer into the body, or `@header`.
     #[serde(default)]
@@ -54,19 +57,21 @@ pub struct Step {
     /// Whether to repeat the request until the answer is right.
     #[serde(default)]
     pub eventually: bool,
-    /// How lists are compared.
+    /// How the body is compared, if not as a whole.
     #[serde(rename = "match")]
     pub matching: Option<Matching>,
     /// What to wait for before the step.
     pub wait: Option<Wait>,
 }
 
-/// How a list is compared.
+/// How a body is compared.
 #[derive(Debug, Clone, Copy, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Matching {
     /// The listed items are there in this order, among others.
     Contains,
+    /// Objects may have more members than are spelled out.
+    Members,
 }
 
 /// What a step waits for.
@@ -126,17 +131,32 @@ impl Document {
     /// Reads a file.
     pub fn read(path: &Path) -> Document {
         let text = fs::read(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
-        serde_json::from_slice(&text).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+        let mut document: Document =
+            serde_json::from_slice(&text).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        let steps = document.scenarios.iter_mut().flat_map(|scenario| &mut scenario.steps);
+        for step in document.setup.iter_mut().chain(steps) {
+            headers::fill_in(&mut step.response);
+        }
+        document
     }
 
-    /// The file of a group in this repository.
+    /// The file of a recorded group in this repository.
     pub fn of_group(group: &str) -> Document {
         Document::read(&crate::folder().join("golden").join(format!("{group}.json")))
     }
 
-    /// All files of this repository, by name.
+    /// The recorded files of this repository, by name.
     pub fn paths() -> Vec<PathBuf> {
-        let folder = crate::folder().join("golden");
+        Document::paths_in("golden")
+    }
+
+    /// The files of this repository with scenarios of our own, by name.
+    pub fn scenario_paths() -> Vec<PathBuf> {
+        Document::paths_in("scenarios")
+    }
+
+    fn paths_in(folder: &str) -> Vec<PathBuf> {
+        let folder = crate::folder().join(folder);
         let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("cannot read {}: {error}", folder.display()));
         let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));

@@ -9,17 +9,22 @@
 //! the list cannot hide a mistake, and an entry that is not needed any more
 //! fails too. `docs/compatibility.md` tells users the same ([`guide`]).
 //!
+//! [`Commands`] does the same with what the original `wsk` printed.
+//!
 //! The recording is never edited to fit us.
 
+mod commands;
 mod compare;
 mod differences;
 mod document;
 pub mod guide;
+mod headers;
 mod placeholder;
 mod replay;
 
 use std::path::PathBuf;
 
+pub use commands::Commands;
 pub use differences::Differences;
 pub use document::Document;
 pub use replay::{Auths, Replay, Tally};

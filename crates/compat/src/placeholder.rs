@@ -17,10 +17,13 @@ fn pattern(name: &str) -> Option<&'static str> {
         "activationId" => "[0-9a-f]{32}",
         "transid" => "[A-Za-z0-9_]{32}",
         "any" => "(?s:.*)",
+        // Of a member that is not there: no value is like it.
+        "absent" => r"[^\s\S]",
         "int" => r"-?\d+",
         "millis" => r"\d{13}",
         "uuid" => "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         "timestamp" => r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
+        "duration" => r"[0-9.]+(?:ms|s|m[0-9.]+s)?",
         "host" => r"[A-Za-z0-9.\[\]:-]+",
         "logtime" => r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9TZ:. -]{11}",
         "log" => r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9TZ:. -]{11} (?:(?:stdout|stderr): )?",

@@ -118,7 +118,8 @@ fn what_was_accepted_has_exactly_one_record_however_often_the_server_is_killed()
     // The store is whole: it still takes and gives everything.
     assert_eq!(guest.result("work", &json!({"n": 2})), json!({"n": 2}));
     let data = server.data_dir();
-    assert!(server.stop().status.success());
+    let stopped = server.stop();
+    assert!(stopped.status.success(), "{}", stopped.output);
     assert_eq!(integrity(&data), "ok");
 }
 

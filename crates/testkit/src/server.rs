@@ -241,6 +241,17 @@ impl Server {
         self.output.text()
     }
 
+    /// The first line that it wrote with these words in it, once it is there:
+    /// what comes behind them.
+    #[track_caller]
+    pub fn said(&self, words: &str) -> String {
+        eventually(Duration::from_secs(10), || {
+            let output = self.output();
+            let found = output.lines().find_map(|line| Some(line.split_once(words)?.1.to_owned()));
+            found.ok_or_else(|| format!("no {words:?} in:\n{output}"))
+        })
+    }
+
     /// Asks it to end, and does not wait.
     pub fn terminate(&self) {
         signal(&self.child, Signal::TERM);
@@ -318,15 +329,17 @@ impl Output {
         thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                if let Some(address) = listens_on(&line).filter(|_| found.is_some()) {
-                    // Nobody waits any more if the start took too long.
-                    let _ = found.take().map(|found| found.try_send(address));
-                }
+                let address = listens_on(&line).filter(|_| found.is_some());
                 let mut lines = output.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if lines.len() == KEPT_LINES {
                     lines.pop_front();
                 }
                 lines.push_back(line);
+                drop(lines);
+                if let Some(address) = address {
+                    // Nobody waits any more if the start took too long.
+                    let _ = found.take().map(|found| found.try_send(address));
+                }
             }
         })
     }

@@ -15,7 +15,7 @@ use whisker_journal::{Journal, Recovery, Token};
 
 use crate::config::Config;
 use crate::entry::{self, Entry};
-use crate::ledger::{Ledger, Load, Next, Refusal, Secure, Tokens};
+use crate::ledger::{Ledger, Load, Next, Refusal, Secure};
 
 /// The bus in one process: give an `Arc` of it to either side.
 pub struct EmbeddedBus {
@@ -158,6 +158,22 @@ impl Drop for Place<'_> {
     }
 }
 
+/// An append that makes a message accepted. The ledger hears of its end, even
+/// when the caller is dropped while the message is being written: the append
+/// is withdrawn then.
+struct Securing<'a> {
+    bus: &'a EmbeddedBus,
+    activation: ActivationId,
+    token: Option<Token>,
+}
+
+impl Drop for Securing<'_> {
+    fn drop(&mut self) {
+        let unneeded = self.bus.ledger().secured(self.activation, self.token);
+        self.bus.release(unneeded);
+    }
+}
+
 #[async_trait]
 impl ControllerBus for EmbeddedBus {
     async fn send(&self, _: InvokerId, message: Arc<ActivationMessage>, promise: Promise) -> Result<(), Error> {
@@ -188,9 +204,8 @@ impl ControllerBus for EmbeddedBus {
     async fn secure(&self, activation: ActivationId) -> Result<(), Error> {
         let order = self.ledger().secure(activation);
         let Secure::Write { message, started } = order else { return Ok(()) };
-        let token = self.write(entry::message(&message, started).map_err(unavailable)?).await?;
-        let unneeded = self.ledger().secured(activation, token);
-        self.release(unneeded);
+        let mut securing = Securing { bus: self, activation, token: None };
+        securing.token = Some(self.write(entry::message(&message, started).map_err(unavailable)?).await?);
         Ok(())
     }
 
@@ -240,13 +255,13 @@ impl InvokerBus for EmbeddedBus {
     }
 
     async fn done(&self, activations: &[ActivationId]) -> Result<(), Error> {
-        let tokens: Vec<Tokens> = {
+        let tokens: Vec<Token> = {
             let mut ledger = self.ledger();
-            activations.iter().map(|id| ledger.done(*id)).collect()
+            activations.iter().flat_map(|id| ledger.done(*id)).collect()
         };
         // Both entries of a message go with one write: a start without its
         // message is nothing, but a message without its start runs again.
-        self.release(tokens.into_iter().flatten().flatten());
+        self.release(tokens);
         Ok(())
     }
 }

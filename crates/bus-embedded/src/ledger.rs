@@ -17,7 +17,7 @@ const MESSAGE_BYTES: usize = 1024;
 pub(crate) struct Ledger {
     /// Accepted in an earlier life and not read from the journal yet. They
     /// are older than all that waits in `queue`.
-    backlog: VecDeque<(Token, Redelivered)>,
+    backlog: VecDeque<(ActivationId, Token, Redelivered)>,
     queue: VecDeque<Arc<ActivationMessage>>,
     /// Places in the queue that are taken: by what waits in it, and by what
     /// is being written to the journal first.
@@ -37,12 +37,21 @@ pub(crate) struct Load {
 #[derive(Debug)]
 struct Held {
     promise: Kept,
-    /// An append is under way that will make it accepted. From then on a
+    /// Appends under way that will make it accepted. While there is one a
     /// start has to be written too.
-    securing: bool,
+    securing: u32,
     started: bool,
     /// The journal's entry that says that it started.
     start: Option<Token>,
+    /// Its record is safe. It is held on until no append is under way, since
+    /// a message that outlived its start in the journal would run again.
+    done: bool,
+}
+
+impl Held {
+    fn new(promise: Kept) -> Self {
+        Self { promise, securing: 0, started: false, start: None, done: false }
+    }
 }
 
 #[derive(Debug)]
@@ -81,9 +90,6 @@ pub(crate) enum Next {
     Closed,
 }
 
-/// The journal's entries of one message: none, one, or two.
-pub(crate) type Tokens = [Option<Token>; 2];
-
 fn bytes_of(message: &ActivationMessage) -> usize {
     MESSAGE_BYTES + message.content.get().len()
 }
@@ -92,8 +98,8 @@ impl Ledger {
     /// Takes a message of an earlier life up.
     pub fn restore(&mut self, id: ActivationId, token: Token, start: Option<Token>, redelivered: Redelivered) {
         let started = redelivered == Redelivered::AfterStart;
-        self.held.insert(id, Held { promise: Kept::Accepted(token), securing: false, started, start });
-        self.backlog.push_back((token, redelivered));
+        self.held.insert(id, Held { started, start, ..Held::new(Kept::Accepted(token)) });
+        self.backlog.push_back((id, token, redelivered));
     }
 
     /// Takes a place in the queue for a message, before it is written.
@@ -133,7 +139,7 @@ impl Ledger {
             }
         };
         let promise = token.map_or_else(|| Kept::Sent(Arc::clone(&message)), Kept::Accepted);
-        vacant.insert(Held { promise, securing: false, started: false, start: None });
+        vacant.insert(Held::new(promise));
         self.queue.push_back(message);
         true
     }
@@ -142,32 +148,42 @@ impl Ledger {
         if self.closed {
             return Next::Closed;
         }
-        if let Some((token, redelivered)) = self.backlog.pop_front() {
-            return Next::Stored(token, redelivered);
+        while let Some((id, token, redelivered)) = self.backlog.pop_front() {
+            // The record that an earlier life left may be safe by now.
+            if self.held.contains_key(&id) {
+                return Next::Stored(token, redelivered);
+            }
         }
         let Some(message) = self.queue.pop_front() else { return Next::Nothing };
         self.free(&message);
         Next::Message(Delivery { message, redelivered: Redelivered::No })
     }
 
-    /// Begins to turn a message that was sent into one that is accepted.
+    /// Begins to turn a message that was sent into one that is accepted. What
+    /// is to be written ends with [`Ledger::secured`], however it ends.
     pub fn secure(&mut self, id: ActivationId) -> Secure {
-        let Some(held) = self.held.get_mut(&id) else { return Secure::Nothing };
+        let Some(held) = self.held.get_mut(&id).filter(|held| !held.done) else { return Secure::Nothing };
         let Kept::Sent(message) = &held.promise else { return Secure::Nothing };
-        held.securing = true;
+        held.securing += 1;
         Secure::Write { message: Arc::clone(message), started: held.started }
     }
 
-    /// The message is written. Returns the token if nobody needs it: the
-    /// record was safe first, or another call wrote the message too.
-    pub fn secured(&mut self, id: ActivationId, token: Token) -> Option<Token> {
-        match self.held.get_mut(&id) {
-            Some(held) if matches!(held.promise, Kept::Sent(_)) => {
-                held.promise = Kept::Accepted(token);
-                None
-            }
-            _ => Some(token),
+    /// The message is written, or could not be. Returns what can be released:
+    /// this entry if another call wrote the message too, and all there is of
+    /// it if its record was safe first.
+    pub fn secured(&mut self, id: ActivationId, token: Option<Token>) -> Vec<Token> {
+        let Some(held) = self.held.get_mut(&id) else { return token.into_iter().collect() };
+        held.securing -= 1;
+        let mut unneeded = Vec::new();
+        match (&held.promise, token) {
+            (Kept::Sent(_), Some(token)) => held.promise = Kept::Accepted(token),
+            (Kept::Accepted(_), Some(token)) => unneeded.push(token),
+            (_, None) => {}
         }
+        if held.done && held.securing == 0 {
+            unneeded.extend(self.forget(id));
+        }
+        unneeded
     }
 
     /// Notes a start. Returns whether it has to be written first, and then
@@ -175,7 +191,7 @@ impl Ledger {
     pub fn starting(&mut self, id: ActivationId) -> bool {
         let Some(held) = self.held.get_mut(&id) else { return false };
         match held.promise {
-            Kept::Sent(_) if !held.securing => {
+            Kept::Sent(_) if held.securing == 0 => {
                 held.started = true;
                 false
             }
@@ -196,12 +212,25 @@ impl Ledger {
     }
 
     /// The record is safe. Returns what can be released.
-    pub fn done(&mut self, id: ActivationId) -> Tokens {
-        match self.held.remove(&id) {
-            Some(Held { promise: Kept::Accepted(token), start, .. }) => [Some(token), start],
-            Some(Held { promise: Kept::Sent(_), start, .. }) => [None, start],
-            None => [None, None],
+    pub fn done(&mut self, id: ActivationId) -> Vec<Token> {
+        match self.held.get_mut(&id) {
+            Some(held) if held.securing > 0 => {
+                held.done = true;
+                Vec::new()
+            }
+            Some(_) => self.forget(id),
+            None => Vec::new(),
         }
+    }
+
+    /// Forgets a message; the journal's entries of it.
+    fn forget(&mut self, id: ActivationId) -> Vec<Token> {
+        let Some(Held { promise, start, .. }) = self.held.remove(&id) else { return Vec::new() };
+        let message = match promise {
+            Kept::Accepted(token) => Some(token),
+            Kept::Sent(_) => None,
+        };
+        message.into_iter().chain(start).collect()
     }
 
     /// From now on nothing goes in or comes out. What was accepted is in the
@@ -225,5 +254,62 @@ impl Ledger {
     /// Messages whose record is not safe yet.
     pub fn held(&self) -> usize {
         self.held.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use whisker_journal::{Config, Journal};
+
+    use super::*;
+
+    fn message() -> Arc<ActivationMessage> {
+        let key = format!("u:{}", "k".repeat(64));
+        let text = format!(
+            r#"{{"transid":["t",0],"action":{{"path":"guest","name":"a","version":"0.0.1"}},"revision":null,
+            "user":{{"subject":"guest","namespace":{{"name":"guest","uuid":"u"}},"authkey":{{"api_key":"{key}"}},
+                "rights":[],"limits":{{}}}},
+            "activationId":"00000000000000000000000000000001",
+            "rootControllerIndex":{{"asString":"0","instanceType":"controller"}},"blocking":true,"content":{{}}}}"#
+        );
+        Arc::new(serde_json::from_str(&text).unwrap())
+    }
+
+    /// A ledger with one message that was merely sent, and is being secured.
+    fn securing() -> (Ledger, ActivationId) {
+        let (mut ledger, message) = (Ledger::default(), message());
+        let id = message.activation;
+        assert_eq!(ledger.reserve(&message, Load { messages: 1, bytes: 0 }), Ok(true));
+        assert!(ledger.enqueue(message, None));
+        assert!(matches!(ledger.secure(id), Secure::Write { started: false, .. }));
+        (ledger, id)
+    }
+
+    #[test]
+    fn what_is_done_while_it_is_secured_is_released_with_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(Config::new(folder.path())).unwrap();
+        let token = || journal.append(0, b"").wait().unwrap();
+        let (mut ledger, id) = securing();
+        assert!(matches!(ledger.secure(id), Secure::Write { .. }), "twice at once");
+        assert!(ledger.starting(id), "the message may be in the journal already");
+        let start = token();
+        assert_eq!(ledger.started(id, start), None);
+        assert_eq!(ledger.done(id), []);
+        let (first, second) = (token(), token());
+        assert_eq!(ledger.secured(id, Some(first)), []);
+        assert_eq!(ledger.secured(id, Some(second)), [second, first, start]);
+        assert_eq!(ledger.held(), 0);
+    }
+
+    #[test]
+    fn what_could_not_be_secured_is_merely_sent() {
+        let (mut ledger, id) = securing();
+        assert_eq!(ledger.secured(id, None), []);
+        assert!(!ledger.starting(id), "nothing of it is in the journal");
+        assert_eq!(ledger.done(id), []);
+        assert_eq!(ledger.held(), 0);
     }
 }

@@ -104,6 +104,23 @@ async fn a_message_whose_caller_stopped_waiting_is_secured() {
 }
 
 #[tokio::test]
+async fn what_is_done_before_it_was_delivered_again_is_not_delivered() {
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        let (bus, _) = open(folder.path(), mode);
+        for n in 0..2 {
+            bus.send(INVOKER, message(n), Promise::Accepted).await.unwrap();
+        }
+        drop(bus);
+        let (bus, recovered) = open(folder.path(), mode);
+        assert_eq!(recovered.queued, 2);
+        bus.done(&[id(0)]).await.unwrap();
+        let all = receive_all(&bus).await;
+        assert_eq!(all.iter().map(|delivery| delivery.message.activation).collect::<Vec<_>>(), [id(1)]);
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_was_only_sent_touches_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let (bus, _) = open(folder.path(), Durability::Power);

@@ -1,5 +1,7 @@
 //! Activation records: what every run leaves behind.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 
@@ -55,7 +57,7 @@ impl<'de> Deserialize<'de> for Status {
 }
 
 /// What a run answered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Response {
     /// How it ended.
     #[serde(rename = "statusCode")]
@@ -67,6 +69,18 @@ pub struct Response {
     /// Characters of the raw answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+}
+
+// Results may be secrets, as parameters may.
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.result.as_deref().map(|result| result.get().len());
+        f.debug_struct("Response")
+            .field("status", &self.status)
+            .field("result_bytes", &bytes)
+            .field("size", &self.size)
+            .finish()
+    }
 }
 
 impl Response {
@@ -82,7 +96,7 @@ impl Response {
 }
 
 /// One activation's record, in the shape in which OpenWhisk stores it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Activation {
     /// Of whoever invoked.
     pub namespace: EntityName,
@@ -113,6 +127,22 @@ pub struct Activation {
     /// Length of the run in ms; absent for triggers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<u64>,
+}
+
+/// Says which record it is; results and log lines are its owner's.
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Activation")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .field("start", &self.start)
+            .field("end", &self.end)
+            .field("cause", &self.cause)
+            .field("response", &self.response)
+            .field("log_lines", &self.logs.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Activation {
@@ -164,6 +194,13 @@ mod tests {
         assert!(text.contains(r#""response":{"statusCode":0,"result":{"n":1e400},"size":11}"#), "{text}");
         let back: Activation = serde_json::from_str(&text).expect("readable");
         assert_eq!(serde_json::to_string(&back).expect("serialisable"), text);
+    }
+
+    #[test]
+    fn results_and_logs_do_not_reach_debug_output() {
+        let logs = vec!["2026-01-01T00:00:00.000000000Z stdout: s3cret".to_owned()];
+        let shown = format!("{:?}", Activation { logs, ..record() });
+        assert!(!shown.contains("s3cret") && !shown.contains("1e400"), "{shown}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Containers, what is asked of them and how that can end.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -73,7 +73,7 @@ pub trait Container: Send + Sync + 'static {
 }
 
 /// The body of an initialisation.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Init {
     /// The activation that pays for this initialisation; owns its log lines.
     pub activation: ActivationId,
@@ -88,8 +88,21 @@ pub struct Init {
     pub env: BTreeMap<String, String>,
 }
 
+/// Its environment may hold secrets: a debug print shows names only.
+impl fmt::Debug for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Init")
+            .field("activation", &self.activation)
+            .field("name", &self.name)
+            .field("main", &self.main)
+            .field("code", &self.code)
+            .field("env", &self.env.keys())
+            .finish()
+    }
+}
+
 /// Code in the form in which a runtime takes it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Code {
     /// Source text.
     Text(Arc<str>),
@@ -98,8 +111,18 @@ pub enum Code {
     Binary(Bytes),
 }
 
+/// Code is its owner's property and may hold secrets.
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Code::Text(text) => write!(f, "text of {} bytes", text.len()),
+            Code::Binary(bytes) => write!(f, "binary of {} bytes", bytes.len()),
+        }
+    }
+}
+
 /// The body of one run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Run {
     /// The activation that runs.
     pub activation: ActivationId,
@@ -114,6 +137,18 @@ pub struct Run {
     pub result_limit_bytes: u64,
     /// How much of an overlong result is kept.
     pub truncation_bytes: u64,
+}
+
+/// Arguments, and the key in the context, are not for logs.
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("activation", &self.activation)
+            .field("value_bytes", &self.value.get().len())
+            .field("result_limit_bytes", &self.result_limit_bytes)
+            .field("truncation_bytes", &self.truncation_bytes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// How an initialisation ended.

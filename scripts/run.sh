@@ -49,7 +49,7 @@ echo
 echo "== created as the action hello: PUT $actions/hello"
 ask PUT "$actions/hello?overwrite=true" "$body" >/dev/null
 echo
-echo "== its result: POST $actions/hello?blocking=true&result=true with {\"name\":\"Ann\"}"
+echo "== its result: POST $actions/hello?blocking=true with {\"name\":\"Ann\"}"
 ask POST "$actions/hello?blocking=true" '{"name":"Ann"}' >"$output"
 python3 -c 'import json,sys; print(json.dumps(json.load(sys.stdin)["response"]["result"], ensure_ascii=False))' <"$output"
 id=$(python3 -c 'import json,sys; print(json.load(sys.stdin)["activationId"])' <"$output")

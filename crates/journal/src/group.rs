@@ -36,13 +36,13 @@ const PATIENCE: u32 = 3;
 
 /// What the writer has to do. Bounded by `WAITING_BYTES`; releases by the
 /// number of live entries.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Queue {
     work: Mutex<Work>,
     wake: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Work {
     appends: VecDeque<Waiting>,
     bytes: u64,
@@ -53,7 +53,6 @@ struct Work {
 }
 
 /// An append that waits for the next group.
-#[derive(Debug)]
 struct Waiting {
     tag: u8,
     payload: Vec<u8>,

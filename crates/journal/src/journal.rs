@@ -17,7 +17,6 @@ use crate::recover::{self, Recovery};
 
 /// An open journal. To share it, put it in an `Arc`. Dropping it writes what
 /// is queued and frees the folder, once no [`Append`] of it is left.
-#[derive(Debug)]
 pub struct Journal {
     shared: Arc<Shared>,
     /// The thread that writes groups, in mode `Power`.
@@ -162,6 +161,13 @@ impl Journal {
     }
 }
 
+/// Without what is queued or buffered, which may be someone's secret.
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal").field("folder", &self.shared.folder).field("stats", &self.stats()).finish()
+    }
+}
+
 impl Drop for Journal {
     fn drop(&mut self) {
         if let Some(queue) = &self.shared.queue {
@@ -176,7 +182,6 @@ impl Drop for Journal {
 }
 
 /// What the journal, its appends and its writer hold together.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub folder: PathBuf,
     max_live_bytes: u64,

@@ -70,7 +70,6 @@ pub(crate) struct Segment {
 }
 
 /// Frames on their way to disk, all into one segment.
-#[derive(Debug)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     salt: u32,
@@ -121,7 +120,6 @@ impl Batch {
 }
 
 /// A live entry of the oldest segment, read to be written again.
-#[derive(Debug)]
 pub(crate) struct Copied {
     pub seq: u64,
     pub tag: u8,
@@ -136,7 +134,6 @@ impl Copied {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub(crate) struct Log {
     pub folder: PathBuf,
     pub disk: Disk,

@@ -46,11 +46,10 @@ impl Dispatch {
         let id = message.activation;
         let (sender, receiver) = oneshot::channel();
         self.flights.depart(id, message.user.namespace.clone(), wait.is_some().then_some(sender));
+        let departure = Departure { flights: &self.flights, id };
         let promise = if wait.is_some() { Promise::Sent } else { Promise::Accepted };
-        if let Err(error) = self.bus.send(InvokerId(0), message, promise).await {
-            self.flights.land(id);
-            return Err(error);
-        }
+        self.bus.send(InvokerId(0), message, promise).await?;
+        departure.taken();
         let Some(wait) = wait else { return Ok(Outcome::Accepted) };
         if let Ok(Ok(activation)) = tokio::time::timeout(wait, receiver).await {
             return Ok(Outcome::Finished(activation));
@@ -67,6 +66,26 @@ impl Dispatch {
     /// How many activations are under way.
     pub fn in_flight_total(&self) -> usize {
         self.flights.lock().flights.len()
+    }
+}
+
+/// A flight that the bus has not taken yet. It never began unless the bus
+/// takes it: not when it is refused, nor when its caller goes away while it is
+/// being made durable.
+struct Departure<'a> {
+    flights: &'a Flights,
+    id: ActivationId,
+}
+
+impl Departure<'_> {
+    fn taken(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Departure<'_> {
+    fn drop(&mut self) {
+        self.flights.land(self.id);
     }
 }
 

@@ -16,6 +16,8 @@ struct Wire {
     sent: Mutex<Vec<(Arc<ActivationMessage>, Promise)>>,
     secured: Mutex<Vec<ActivationId>>,
     full: bool,
+    /// Making a message durable takes for ever.
+    stuck: bool,
 }
 
 #[async_trait]
@@ -23,6 +25,9 @@ impl ControllerBus for Wire {
     async fn send(&self, _: InvokerId, message: Arc<ActivationMessage>, promise: Promise) -> Result<(), Error> {
         if self.full {
             return Err(Error::Full(1));
+        }
+        if self.stuck {
+            std::future::pending::<()>().await;
         }
         self.sent.lock().unwrap().push((message, promise));
         Ok(())
@@ -132,5 +137,13 @@ async fn one_that_nobody_waits_for_is_accepted_at_once() {
 async fn what_the_bus_refuses_is_not_in_flight() {
     let dispatch = Dispatch::new(Arc::new(Wire { full: true, ..Wire::default() }));
     assert!(dispatch.invoke(message(1), None).await.is_err());
+    assert_eq!(dispatch.in_flight_total(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_caller_leaves_before_it_is_accepted_is_not_in_flight() {
+    let dispatch = Dispatch::new(Arc::new(Wire { stuck: true, ..Wire::default() }));
+    let left = tokio::time::timeout(Duration::from_secs(1), dispatch.invoke(message(1), None)).await;
+    assert!(left.is_err());
     assert_eq!(dispatch.in_flight_total(), 0);
 }

@@ -5,7 +5,7 @@ CARGO ?= cargo
 WSK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-clients bench check docs
+.PHONY: help run build test test-api test-clients bench check docs
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,6 +22,11 @@ test: ## Everything: units, contracts, launchers, and the real binary from outsi
 	@scripts/install-deps.sh test
 	python3 runtimes/test.py
 	$(CARGO) test --locked --workspace --no-fail-fast
+
+test-api: ## schemathesis against the OpenAPI documents of the real binary, for a minute
+	@scripts/install-deps.sh run
+	$(CARGO) build --locked -p whisker-server
+	python3 compat/schemathesis/run.py target/debug/whisker
 
 test-clients: ## The tests by clients, the original wsk among them: make test-clients WSK=path
 	@scripts/install-deps.sh test

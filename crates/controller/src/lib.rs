@@ -1,6 +1,6 @@
 //! OpenWhisk's REST API: who asks, what is asked, may they, do it, show it.
 //!
-//! A request is routed ([`route`](mod@route) is the API on one page), its sender
+//! A request is routed (`route` is the API on one page), its sender
 //! authenticated, and one handler serves it. Handlers know the store, the way
 //! to the invokers and nothing else: which store, which bus, where TLS ends
 //! is decided by whoever builds a [`Controller`]. What a body means and how an

@@ -224,7 +224,7 @@ pub fn route(method: &Method, path: &str) -> Result<Destination, Rejection> {
         return if served { Ok(Destination::Web(target)) } else { Err(Rejection::Method(web::METHODS)) };
     }
     if method == Method::OPTIONS {
-        return Ok(Destination::Open(Route::Options { api: path.starts_with("/api/v1") }));
+        return Ok(Destination::Open(Route::Options { api: below.is_some() }));
     }
     let Some(below) = below else { return top(method, &path).map(Destination::Open) };
     if method == Method::GET {
@@ -423,11 +423,22 @@ mod tests {
             (Method::POST, "/api/v1/namespaces/_/limits"),
             (Method::HEAD, "/api/v1/namespaces/_/actions"),
             (Method::GET, "/api/v1/namespaces/_/actions/.."),
+            (Method::GET, "/api/v1/docs/"),
+            (Method::HEAD, "/api/v1/docs"),
+            (Method::POST, "/api/v1/api-docs"),
         ] {
             assert_eq!(secured(method, path), Err(Rejection::NoSuchPath), "{path}");
         }
         assert_eq!(route(&Method::GET, "/api/v2"), Err(Rejection::Method("OPTIONS")));
-        assert_eq!(route(&Method::HEAD, "/ping"), Err(Rejection::Method("GET, OPTIONS")));
+        for (method, path, allowed) in [
+            (Method::HEAD, "/ping", "GET, OPTIONS"),
+            (Method::HEAD, "/docs", "GET, OPTIONS"),
+            (Method::POST, "/api-docs", "GET, OPTIONS"),
+            (Method::GET, "/docs/", "OPTIONS"),
+            (Method::GET, "/docs/other.html", "OPTIONS"),
+        ] {
+            assert_eq!(route(&method, path), Err(Rejection::Method(allowed)), "{method} {path}");
+        }
     }
 
     #[test]

@@ -159,9 +159,9 @@ pub fn statuses(operation: Operation) -> Vec<StatusCode> {
 /// The responses of an operation, as the document has them.
 pub fn of(operation: Operation) -> Value {
     if operation.access() == Access::Action {
-        let any = json!({"description": "Whatever the action answers.", "content": {"*/*": {}}, "headers": common()});
-        let default = json!({"404": refused_as(StatusCode::NOT_FOUND), "default": any});
-        return default;
+        // Its type, if it has a body at all, is the action's too.
+        let any = json!({"description": "Whatever the action answers.", "headers": common()});
+        return json!({"404": refused_as(StatusCode::NOT_FOUND), "default": any});
     }
     let mut responses = BTreeMap::new();
     for status in refusals(operation) {

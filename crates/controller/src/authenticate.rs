@@ -1,6 +1,13 @@
 //! Who asks: HTTP basic credentials, looked up in the store through a cache.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
@@ -15,6 +22,10 @@ pub struct Authenticator {
     subjects: Arc<dyn Subjects>,
     known: Cache<Arc<str>, Arc<Identity>>,
     owners: Cache<EntityName, Arc<Identity>>,
+    /// Counts changes, so that what was read before one is not remembered
+    /// after it.
+    changes: AtomicU64,
+    remembering: Mutex<()>,
     failures: Rates<IpAddr>,
     failures_per_minute: u64,
 }
@@ -30,7 +41,32 @@ impl Authenticator {
     pub fn new(subjects: Arc<dyn Subjects>, failures_per_minute: u32) -> Self {
         let known = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED).build();
         let owners = Cache::builder().max_capacity(REMEMBERED_MAX).time_to_live(REMEMBERED).build();
-        Self { subjects, known, owners, failures: Rates::default(), failures_per_minute: failures_per_minute.into() }
+        Self {
+            subjects,
+            known,
+            owners,
+            changes: AtomicU64::new(0),
+            remembering: Mutex::new(()),
+            failures: Rates::default(),
+            failures_per_minute: failures_per_minute.into(),
+        }
+    }
+
+    /// Forgets everyone, after this process changed users or limits: what is
+    /// asked from now on is asked by who they are now.
+    pub fn forget(&self) {
+        let _remembering = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.known.invalidate_all();
+        self.owners.invalidate_all();
+    }
+
+    /// Remembers what was read when there had been so many changes.
+    fn remember(&self, changes: u64, remember: impl FnOnce()) {
+        let _remembering = self.remembering.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.changes.load(Ordering::Acquire) == changes {
+            remember();
+        }
     }
 
     /// Whoever these headers are from.
@@ -54,12 +90,13 @@ impl Authenticator {
             Rejection::CredentialsRejected
         };
         let key = AuthKey::parse(&credentials).map_err(|_| rejected())?;
+        let changes = self.changes.load(Ordering::Acquire);
         let identity = match self.known.get(key.uuid()) {
             Some(identity) => identity,
             None => match self.subjects.by_uuid(key.uuid()).await {
                 Ok(identity) => {
                     let identity = Arc::new(identity);
-                    self.known.insert(key.uuid().into(), identity.clone());
+                    self.remember(changes, || self.known.insert(key.uuid().into(), identity.clone()));
                     identity
                 }
                 Err(Error::Missing) => return Err(rejected()),
@@ -97,8 +134,9 @@ impl Authenticator {
         if let Some(identity) = self.owners.get(namespace) {
             return Ok(identity);
         }
+        let changes = self.changes.load(Ordering::Acquire);
         let identity = Arc::new(self.subjects.by_namespace(namespace).await?);
-        self.owners.insert(namespace.clone(), identity.clone());
+        self.remember(changes, || self.owners.insert(namespace.clone(), identity.clone()));
         Ok(identity)
     }
 }
@@ -162,5 +200,25 @@ mod tests {
         assert_eq!(authenticator.authenticate(&right, peer, 0).await.err(), Some(Rejection::TooManyFailed));
         assert_eq!(recognised(&right).await, None, "whoever guesses is not told when they are right");
         assert_eq!(authenticator.recognise(&right, peer, 60_000).await.map(|c| c.is_some()), Ok(true));
+    }
+
+    #[tokio::test]
+    async fn whoever_was_changed_is_asked_for_again() {
+        let store = Arc::new(Memory::new());
+        let namespaces = json!([{"name": "guest", "uuid": "u", "key": KEY}]);
+        let mut subject: whisker_entity::Subject =
+            serde_json::from_value(json!({"subject": "guest", "namespaces": namespaces})).expect("a subject");
+        store.put(&subject).await.expect("stored");
+        let authenticator = Authenticator::new(store.clone(), 3);
+        let (peer, right, guest) = (IpAddr::from([127, 0, 0, 1]), with("Basic", &format!("u:{KEY}")), "guest".parse());
+        let guest = guest.expect("a name");
+        assert!(authenticator.authenticate(&right, peer, 0).await.is_ok());
+        assert!(authenticator.owner(&guest).await.is_ok());
+        subject.blocked = true;
+        store.put(&subject).await.expect("stored");
+        assert!(authenticator.authenticate(&right, peer, 0).await.is_ok(), "known for a while");
+        authenticator.forget();
+        assert_eq!(authenticator.authenticate(&right, peer, 0).await.err(), Some(Rejection::CredentialsRejected));
+        assert!(authenticator.owner(&guest).await.is_err());
     }
 }

@@ -137,6 +137,12 @@ impl Controller {
         self.me.upgrade().ok_or(Rejection::Unavailable)
     }
 
+    /// Forgets who may ask and within which limits, after these were changed:
+    /// the next request sees what is stored.
+    pub fn forget_identities(&self) {
+        self.authenticator.forget();
+    }
+
     /// Waits until sequences and compositions have ended and the controller's
     /// records are written, once no more requests come.
     pub async fn close(&self) {

@@ -82,6 +82,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     );
     records.recover();
 
+    let stop_administering = CancellationToken::new();
+    let administering = tokio::spawn(administer(&data_dir, store.clone(), &controller, stop_administering.clone()));
     let stop_listening = CancellationToken::new();
     let listening = tokio::spawn(listener.run(controller.clone(), stop_listening.clone()));
 
@@ -140,9 +142,32 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         None => tokio::time::timeout(settings.shutdown_grace + DRAIN_MARGIN, invoking).await.unwrap_or(Ok(Ok(()))),
     };
     cancel.cancel();
+    stop_administering.cancel();
+    let _ = administering.await;
     let _ = retention.await;
     upkeep.abort();
     outcome.context("the invoker ended badly")?.context("the invoker cannot go on")
+}
+
+/// Serves administrators, who ask through the data folder. Without a socket
+/// there the server does its work all the same.
+fn administer(
+    data_dir: &Path,
+    subjects: Arc<Embedded>,
+    controller: &Arc<Controller>,
+    cancel: CancellationToken,
+) -> impl Future<Output = ()> + Send + use<> {
+    let socket = whisker_admin::Socket::open(data_dir);
+    let controller = controller.clone();
+    async move {
+        match socket {
+            Ok(socket) => socket.run(subjects, move || controller.forget_identities(), cancel).await,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "users cannot be administered while this server runs");
+            }
+        }
+    }
 }
 
 /// Opens the store, which is one server's at a time.

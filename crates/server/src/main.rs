@@ -1,6 +1,7 @@
 //! The `whisker` binary: reads settings, builds the parts, and knows signals
 //! and exit codes. Everything else is in the crates it joins.
 
+mod admin;
 mod app;
 mod listener;
 mod platform;
@@ -18,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let outcome = settings::read().and_then(|whisker| match whisker.role {
-        Role::Serve(settings) => serve(&settings),
+        Role::Serve(settings) => serve(&settings).map(|()| ExitCode::SUCCESS),
+        Role::Admin(settings) => admin::run(settings).map(ExitCode::from),
     });
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("whisker: {error:#}");
             ExitCode::FAILURE

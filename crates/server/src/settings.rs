@@ -7,6 +7,7 @@
 //! error and not a wish that goes unheard.
 
 use std::{
+    ffi::OsString,
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -33,6 +34,34 @@ pub enum Role {
     /// Serve everything in one process: REST API, load balancing and containers.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Serve>),
+    /// Manage users, their keys, and limits of namespaces, whether a server runs or not.
+    #[command(after_help = ADMIN_HELP)]
+    Admin(Admin),
+}
+
+const ADMIN_HELP: &str = "\
+The commands, their words and their exit codes are those of OpenWhisk's wskadmin.
+A running server is asked through its data folder, and changes count at once; if
+none runs, the folder itself is changed. So this is for whoever may open the
+folder: the server's user, or root.
+
+Try it:
+  whisker admin user create alice
+  whisker admin limits set alice --invocationsPerMinute 600 --maxActionMemory 1024
+  whisker admin user block alice";
+
+/// Settings of `whisker admin`.
+#[derive(Debug, Args)]
+pub struct Admin {
+    /// Folder that the server keeps everything in [default: whisker below the user's data folder]
+    #[arg(long, env = "WHISKER_DATA_DIR", global = true)]
+    pub data_dir: Option<PathBuf>,
+    /// Settings file of the server, for its data folder
+    #[arg(long, env = "WHISKER_SETTINGS", global = true)]
+    pub settings: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: whisker_admin::Command,
 }
 
 const SERVE_HELP: &str = "\
@@ -203,7 +232,8 @@ pub enum Network {
 /// Reads arguments, variables and the settings file. Ends the process, with
 /// words, for `--help` and for arguments that make no sense.
 pub fn read() -> anyhow::Result<Whisker> {
-    let first = Whisker::command().get_matches();
+    let words: Vec<_> = with_long_names(std::env::args_os()).collect();
+    let first = Whisker::command().get_matches_from(&words);
     let file = first.subcommand().and_then(|(role, of_role)| Some((role.to_owned(), settings_file(of_role)?)));
     let matches = match file {
         None => first,
@@ -213,10 +243,20 @@ pub fn read() -> anyhow::Result<Whisker> {
             let mut command = Whisker::command();
             command = with_defaults(command, &role, &values)
                 .with_context(|| format!("cannot use the settings file {}", path.display()))?;
-            command.get_matches()
+            command.get_matches_from(&words)
         }
     };
     Ok(Whisker::from_arg_matches(&matches)?)
+}
+
+/// Arguments in which wskadmin's `-ns`, which is no flag of one letter, has its
+/// long name.
+fn with_long_names(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    let mut admin = false;
+    words.enumerate().map(move |(place, word)| {
+        admin |= place == 1 && word == "admin";
+        if admin && word == "-ns" { "--namespace".into() } else { word }
+    })
 }
 
 fn settings_file(matches: &ArgMatches) -> Option<PathBuf> {
@@ -256,16 +296,18 @@ fn scalar(name: &str, value: &toml::Value) -> anyhow::Result<String> {
 
 /// The command, with the file's values in the place of its defaults.
 fn with_defaults(command: Command, role: &str, values: &[(String, Vec<String>)]) -> anyhow::Result<Command> {
-    let known: Vec<String> = command
-        .find_subcommand(role)
-        .map(|c| c.get_arguments().filter_map(|a| a.get_long().map(str::to_owned)).collect())
-        .unwrap_or_default();
+    let names_of = |role: &str| -> Vec<String> {
+        let of_role = command.find_subcommand(role).map(Command::get_arguments).into_iter().flatten();
+        of_role.filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
+    };
+    // The file is the server's, whoever reads it.
+    let (known, wanted) = (names_of("serve"), names_of(role));
     for (name, _) in values {
         if name == "settings" || !known.contains(name) {
-            bail!("unknown setting {name:?}; `whisker {role} --help` lists them all");
+            bail!("unknown setting {name:?}; `whisker serve --help` lists them all");
         }
     }
-    let values = values.to_vec();
+    let values: Vec<_> = values.iter().filter(|(name, _)| wanted.contains(name)).cloned().collect();
     Ok(command.mut_subcommand(role, move |command| {
         values.into_iter().fold(command, |command, (name, value)| {
             command.mut_arg(name.replace('-', "_"), |arg| match value.as_slice() {
@@ -280,13 +322,24 @@ fn with_defaults(command: Command, role: &str, values: &[(String, Vec<String>)])
 impl Serve {
     /// The folder for everything that is kept.
     pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
-        if let Some(folder) = &self.data_dir {
-            return Ok(folder.clone());
-        }
-        let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-        let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
-        base.map(|base| base.join("whisker")).context("neither --data-dir nor HOME says where to keep data")
+        data_dir(self.data_dir.as_deref())
     }
+}
+
+impl Admin {
+    /// The folder that the server keeps everything in.
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        data_dir(self.data_dir.as_deref())
+    }
+}
+
+fn data_dir(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = given {
+        return Ok(folder.to_owned());
+    }
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("whisker")).context("neither --data-dir nor HOME says where to keep data")
 }
 
 #[cfg(test)]
@@ -300,8 +353,22 @@ mod tests {
         flatten("", file.parse()?, &mut values)?;
         let command = with_defaults(Whisker::command(), "serve", &values)?;
         let matches = command.try_get_matches_from([&["whisker", "serve"], flags].concat())?;
-        let Role::Serve(serve) = Whisker::from_arg_matches(&matches)?.role;
-        Ok(*serve)
+        match Whisker::from_arg_matches(&matches)?.role {
+            Role::Serve(serve) => Ok(*serve),
+            Role::Admin(_) => bail!("not what was asked"),
+        }
+    }
+
+    #[test]
+    fn administrators_use_the_servers_file() {
+        let values = [("data-dir".to_owned(), vec!["/a".to_owned()]), ("port".to_owned(), vec!["1".to_owned()])];
+        let command = with_defaults(Whisker::command(), "admin", &values).unwrap();
+        let words = ["whisker", "admin", "user", "create", "anna-b", "-ns", "space"].map(OsString::from);
+        let matches = command.try_get_matches_from(with_long_names(words.into_iter())).unwrap();
+        let Role::Admin(admin) = Whisker::from_arg_matches(&matches).unwrap().role else { panic!("another role") };
+        assert_eq!(admin.data_dir().unwrap(), Path::new("/a"));
+        assert!(format!("{:?}", admin.command).contains("namespace: Some(\"space\")"));
+        assert!(with_defaults(Whisker::command(), "admin", &[("prot".to_owned(), vec![])]).is_err());
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub async fn ensure(subjects: &dyn Subjects, listen: IpAddr) -> anyhow::Result<S
             }
             (Some(_), _) if !known => continue,
             (None, true) => published,
-            (_, _) => random_key()?,
+            (_, _) => whisker_admin::fresh_key()?,
         };
         let namespace =
             Namespace { name: name.parse().context("the standard names are well formed")?, key: key.clone() };
@@ -56,18 +56,6 @@ pub async fn ensure(subjects: &dyn Subjects, listen: IpAddr) -> anyhow::Result<S
         shown.push((name, key));
     }
     Ok(Standard { shown })
-}
-
-/// A key that nobody can guess: 122 random bits as a uuid, 64 letters and digits.
-fn random_key() -> anyhow::Result<AuthKey> {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AB";
-    let mut bytes = [0u8; 80];
-    getrandom::fill(&mut bytes).context("the kernel gives no random numbers")?;
-    let (uuid, key) = bytes.split_at(16);
-    let hex: String = uuid.iter().map(|b| format!("{b:02x}")).collect();
-    let uuid = format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..]);
-    let key: String = key.iter().map(|b| LETTERS[usize::from(b % 64)] as char).collect();
-    AuthKey::parse(&format!("{uuid}:{key}")).context("made to the rule")
 }
 
 #[cfg(test)]

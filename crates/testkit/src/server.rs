@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -47,16 +48,43 @@ pub fn binary_path() -> PathBuf {
 /// network, so that servers can run side by side.
 #[derive(Clone)]
 pub struct Builder {
-    folder: Arc<TempDir>,
+    place: Arc<Place>,
     flags: Vec<(String, Option<String>)>,
     variables: Vec<(String, String)>,
+}
+
+/// What the lives of one server share, removed after the last of them.
+struct Place {
+    folder: TempDir,
+    cgroup: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // One tree in version 2, one for each controller in version 1. A server
+        // keeps its own group, empty, for its next life; here there is none.
+        let root = Path::new("/sys/fs/cgroup");
+        let trees = fs::read_dir(root).into_iter().flatten().flatten().map(|entry| entry.path());
+        for tree in trees.chain([root.to_owned()]) {
+            remove_groups(&tree.join(&self.cgroup));
+        }
+    }
+}
+
+/// Removes a cgroup and those below it, which a server that was killed leaves.
+fn remove_groups(group: &Path) {
+    let below = fs::read_dir(group).into_iter().flatten().flatten();
+    below.filter(|entry| entry.path().is_dir()).for_each(|entry| remove_groups(&entry.path()));
+    // Most trees have none of this name.
+    let _ = fs::remove_dir(group);
 }
 
 impl Default for Builder {
     fn default() -> Builder {
         let folder = TempDir::with_prefix("whisker-test-").expect("a temporary folder");
         let cgroup = format!("whisker-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        Builder { folder: Arc::new(folder), flags: Vec::new(), variables: Vec::new() }
+        let place = Place { folder, cgroup: cgroup.clone() };
+        Builder { place: Arc::new(place), flags: Vec::new(), variables: Vec::new() }
             .flag("--listen", "127.0.0.1")
             .flag("--port", "0")
             .flag("--network", "none")
@@ -86,7 +114,7 @@ impl Builder {
 
     /// The data folder.
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.place.folder.path().join("data")
     }
 
     /// Starts it and waits until it says where it listens.
@@ -230,7 +258,7 @@ impl Server {
 
     /// Memory that it holds, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
         let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number");
         kilobytes * 1024

@@ -28,6 +28,9 @@ pub struct Config {
     pub keep_warm: Duration,
     /// How long a run without memory lets warm ones of others go first.
     pub patience: Duration,
+    /// How many containers an action of short runs has before further runs
+    /// wait for those; best as many as there are processors.
+    pub parallel: usize,
     /// Blank containers to keep at hand.
     pub prewarm: Vec<Stem>,
     /// How often timers (pause, keep warm, retries of starts) are looked at.
@@ -74,6 +77,7 @@ impl Default for Config {
             pause_grace: Some(Duration::from_secs(10)),
             keep_warm: Duration::from_secs(300),
             patience: Duration::from_secs(1),
+            parallel: usize::MAX,
             prewarm: vec![],
             tick: Duration::from_millis(250),
             most: Allowance::default(),

@@ -60,6 +60,7 @@ impl Engine {
             pause_grace: config.pause_grace,
             keep_warm: config.keep_warm,
             patience: config.patience,
+            parallel: config.parallel,
             stems: config.prewarm.clone(),
             ..whisker_pool::Config::default()
         });

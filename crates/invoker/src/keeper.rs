@@ -46,7 +46,9 @@ pub(crate) struct Assignment {
 enum Task {
     Start(SlotId, Shape),
     Run(Assignment),
-    Pause(SlotId, Arc<dyn Container>),
+    /// A run for a container that is not there.
+    Return(SlotId, Ticket<Box<Job>>),
+    Pause(SlotId, Option<Arc<dyn Container>>),
     Remove(SlotId, Option<Arc<dyn Container>>),
     Refuse(Ticket<Box<Job>>, Refusal),
 }
@@ -97,19 +99,19 @@ impl Engine {
         let State { pool, containers } = &mut *state;
         containers.extend(started);
         let orders = pool.on(self.now(), event);
-        let with_container = |order| {
-            Some(match order {
-                Order::Start { slot, shape } => Task::Start(slot, shape),
-                Order::Run { slot, ticket, reason } => {
-                    let container = containers.get(&slot)?.clone();
-                    Task::Run(Assignment { slot, container, ticket, reason })
-                }
-                Order::Pause(slot) => Task::Pause(slot, containers.get(&slot)?.clone()),
-                Order::Remove(slot) => Task::Remove(slot, containers.remove(&slot)),
-                Order::Refuse { ticket, refusal } => Task::Refuse(ticket, refusal),
-            })
+        // The pool orders nothing of a container that did not start or that it
+        // has let go. Should it, no run is lost by that.
+        let with_container = |order| match order {
+            Order::Start { slot, shape } => Task::Start(slot, shape),
+            Order::Run { slot, ticket, reason } => match containers.get(&slot).cloned() {
+                Some(container) => Task::Run(Assignment { slot, container, ticket, reason }),
+                None => Task::Return(slot, ticket),
+            },
+            Order::Pause(slot) => Task::Pause(slot, containers.get(&slot).cloned()),
+            Order::Remove(slot) => Task::Remove(slot, containers.remove(&slot)),
+            Order::Refuse { ticket, refusal } => Task::Refuse(ticket, refusal),
         };
-        orders.into_iter().filter_map(with_container).collect()
+        orders.into_iter().map(with_container).collect()
     }
 
     fn carry_out(self: &Arc<Self>, task: Task) {
@@ -117,7 +119,11 @@ impl Engine {
         match task {
             Task::Start(slot, shape) => drop(self.tasks.spawn(async move { engine.start(slot, shape).await })),
             Task::Run(assignment) => drop(self.tasks.spawn(engine.run(assignment))),
-            Task::Pause(slot, container) => drop(self.tasks.spawn(async move { engine.pause(slot, container).await })),
+            Task::Return(slot, ticket) => self.tell(Event::Returned { slot, ticket }),
+            Task::Pause(slot, Some(container)) => {
+                drop(self.tasks.spawn(async move { engine.pause(slot, container).await }));
+            }
+            Task::Pause(slot, None) => self.tell(Event::Died(slot)),
             Task::Remove(slot, container) => {
                 drop(self.tasks.spawn(async move { engine.remove(slot, container).await }));
             }

@@ -146,9 +146,10 @@ impl Spool {
         self.push(state, Pending { id, body, bytes });
     }
 
-    /// Takes note of a run whose record is not wanted.
+    /// Takes note of a run whose record is not wanted. It waits for its turn
+    /// like one that is, and so counts for its place.
     pub(crate) fn skip(&self, id: ActivationId) {
-        self.push(self.state(), Pending { id, body: Body::Unwanted, bytes: 0 });
+        self.push(self.state(), Pending { id, body: Body::Unwanted, bytes: OVERHEAD_BYTES });
     }
 
     /// Returns when less than `limit_bytes` are to be written.

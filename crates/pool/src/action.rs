@@ -9,7 +9,7 @@ use std::{
 
 use whisker_entity::{EntityName, QualifiedName};
 
-use crate::{SlotId, slot::Slot};
+use crate::{Config, SlotId, slot::Slot};
 
 /// What a container belongs to once it has code: it never runs anything else.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +90,8 @@ pub(crate) struct Action<R> {
     pub claims: bool,
     /// A newer revision was asked for: its containers go when they are idle.
     pub outdated: bool,
+    /// How long its runs take on average, lately; `None` before the first.
+    pub mean: Option<Duration>,
 }
 
 impl<R> Action<R> {
@@ -104,12 +106,28 @@ impl<R> Action<R> {
             slots: 0,
             claims: false,
             outdated: false,
+            mean: None,
         }
     }
 
     /// Whether more containers are needed than are on their way.
-    pub fn is_short(&self) -> bool {
-        self.waiting.len() as u64 > self.promised
+    pub fn is_short(&self, now: Duration, config: &Config) -> bool {
+        self.waiting.len() as u64 > self.promised && !self.is_soon_served(now, config)
+    }
+
+    /// Whether those who wait are served sooner by the containers there are
+    /// than by new ones. It is a guess from the past, so nobody has to wait for
+    /// its coming true longer than the patience.
+    fn is_soon_served(&self, now: Duration, config: &Config) -> bool {
+        let quick = self.mean.is_some_and(|mean| mean < config.short_run);
+        let patient = self.waiting.front().is_some_and(|oldest| oldest.arrived + config.patience > now);
+        quick && patient && self.slots >= config.parallel
+    }
+
+    /// Notes how long a run took. Each counts for an eighth of what is
+    /// remembered.
+    pub fn took(&mut self, run: Duration) {
+        self.mean = Some(self.mean.map_or(run, |mean| (mean * 7 + run) / 8));
     }
 
     /// How many waiting runs a container in this state stands for.

@@ -27,6 +27,14 @@ pub struct Config {
     /// containers that they have. After that these give way. Longer means
     /// fewer cold starts under load, and a longer wait for some.
     pub patience: Duration,
+    /// Runs that take less than this on average are short: a warm container
+    /// will be free for the next one long before a new one has started.
+    pub short_run: Duration,
+    /// How many containers an action of short runs has before its further runs
+    /// wait for those (up to [`patience`](Self::patience)) instead of having
+    /// more started. As many as there are processors: more only take time from
+    /// each other.
+    pub parallel: usize,
     /// Blank containers to keep at hand.
     pub stems: Vec<Stem>,
 }
@@ -42,6 +50,8 @@ impl Default for Config {
             pause_grace: Some(Duration::from_secs(10)),
             keep_warm: Duration::from_secs(300),
             patience: Duration::from_secs(1),
+            short_run: Duration::from_millis(10),
+            parallel: usize::MAX,
             stems: vec![],
         }
     }

@@ -7,7 +7,7 @@ use crate::{Pool, SlotId, pool::Entry, slot::Slot};
 impl<R> Pool<R> {
     /// Takes a slot off the lists that its state puts it on.
     pub(crate) fn unlist(&mut self, id: SlotId) {
-        let Some(Entry { slot, shape, key, stamp }) = self.slots.get(&id) else { return };
+        let Some(Entry { slot, shape, key, stamp, .. }) = self.slots.get(&id) else { return };
         let memory_mb = u64::from(shape.memory_mb);
         let action = key.as_ref().and_then(|key| self.actions.get_mut(key));
         match slot {
@@ -54,7 +54,7 @@ impl<R> Pool<R> {
 
     /// Puts a slot on the lists that its state asks for.
     pub(crate) fn list(&mut self, id: SlotId) {
-        let Some(Entry { slot, shape, key, stamp }) = self.slots.get(&id) else { return };
+        let Some(Entry { slot, shape, key, stamp, .. }) = self.slots.get(&id) else { return };
         let memory_mb = u64::from(shape.memory_mb);
         let action = key.as_ref().and_then(|key| self.actions.get_mut(key));
         match slot {

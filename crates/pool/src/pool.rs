@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) key: Option<Arc<Key>>,
     /// When it became idle, or blank.
     pub(crate) stamp: Stamp,
+    /// When the run began that it was given last, its initialisation over.
+    pub(crate) ran: Duration,
 }
 
 /// See the [crate].
@@ -96,12 +98,18 @@ impl<R> Pool<R> {
             Event::Arrived { run, want } => self.arrived(run, want, &mut orders),
             Event::Started(slot) => self.started(slot, &mut orders),
             Event::NotStarted { slot, hopeless } => self.not_started(slot, hopeless, &mut orders),
-            Event::Initialised(slot) => self.moved(slot, SlotEvent::Initialised, &mut orders),
+            Event::Initialised(slot) => {
+                self.runs_now(slot);
+                self.moved(slot, SlotEvent::Initialised, &mut orders);
+            }
             Event::Resumed(slot) => self.moved(slot, SlotEvent::Resumed, &mut orders),
             Event::Paused(slot) => self.moved(slot, SlotEvent::Frozen, &mut orders),
             Event::Died(slot) => self.moved(slot, SlotEvent::Died, &mut orders),
             Event::Removed(slot) => self.moved(slot, SlotEvent::Removed, &mut orders),
-            Event::Ended { slot, end: End::Fit } => self.moved(slot, SlotEvent::Finished, &mut orders),
+            Event::Ended { slot, end: End::Fit } => {
+                self.note_run(slot);
+                self.moved(slot, SlotEvent::Finished, &mut orders);
+            }
             Event::Ended { slot, end: End::Unfit } => self.moved(slot, SlotEvent::Spoiled, &mut orders),
             Event::Returned { slot, ticket } => self.returned(slot, ticket, &mut orders),
             Event::Tick => self.tick(&mut orders),
@@ -283,6 +291,10 @@ impl<R> Pool<R> {
                 self.evict(slot, orders);
             }
         }
+        // Runs that were to be served soon may have waited long enough.
+        let waiting: Vec<Arc<Key>> =
+            self.actions.iter().filter(|(_, action)| !action.waiting.is_empty()).map(|(key, _)| key.clone()).collect();
+        waiting.iter().for_each(|key| self.claim(key));
         let Some(grace) = self.config.pause_grace else { return };
         while let Some((_, slot)) = self.thawed.first().filter(|((since, _), _)| *since + grace <= now) {
             self.step(*slot, SlotEvent::Quiet, orders);
@@ -355,8 +367,24 @@ impl<R> Pool<R> {
             }
         };
         self.waiting -= 1;
+        self.runs_now(slot);
         orders.push(Order::Run { slot, ticket, reason });
         true
+    }
+
+    fn runs_now(&mut self, slot: SlotId) {
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.ran = self.now;
+        }
+    }
+
+    /// Learns from a run that ended how long its action's runs take.
+    fn note_run(&mut self, slot: SlotId) {
+        let Some(entry) = self.slots.get(&slot) else { return };
+        let took = self.now.saturating_sub(entry.ran);
+        if let Some(action) = entry.key.as_ref().and_then(|key| self.actions.get_mut(key)) {
+            action.took(took);
+        }
     }
 
     /// Lets an action have a blank container, if it has a run for it.
@@ -375,7 +403,9 @@ impl<R> Pool<R> {
         if self.closed {
             return;
         }
-        if let Some(action) = self.actions.get_mut(key).filter(|action| !action.claims && action.is_short()) {
+        let (now, config) = (self.now, &self.config);
+        let is_short = |action: &&mut Action<R>| !action.claims && action.is_short(now, config);
+        if let Some(action) = self.actions.get_mut(key).filter(is_short) {
             action.claims = true;
             self.claims.push(key.clone());
         }
@@ -397,7 +427,8 @@ impl<R> Pool<R> {
     /// would wait for ever while small ones take each bit that becomes free.
     fn settle(&mut self, orders: &mut Vec<Order<R>>) {
         while let Some(key) = self.claims.first().cloned() {
-            let Some(action) = self.actions.get(&key).filter(|action| action.is_short()) else {
+            let is_short = |action: &&Action<R>| action.is_short(self.now, &self.config);
+            let Some(action) = self.actions.get(&key).filter(is_short) else {
                 self.turn_over();
                 continue;
             };
@@ -468,7 +499,7 @@ impl<R> Pool<R> {
         if let Some(action) = key.as_ref().and_then(|key| self.actions.get_mut(key)) {
             action.slots += 1;
         }
-        let entry = Entry { slot: Slot::Starting, shape: shape.clone(), key, stamp: (self.now, slot.0) };
+        let entry = Entry { slot: Slot::Starting, shape: shape.clone(), key, stamp: (self.now, slot.0), ran: self.now };
         self.slots.insert(slot, entry);
         self.list(slot);
         orders.push(Order::Start { slot, shape });

@@ -183,6 +183,30 @@ fn a_started_container_goes_to_whoever_still_needs_one() {
 }
 
 #[test]
+fn short_runs_wait_for_the_containers_there_are_but_not_for_long() {
+    let mut story = Story::new(Config { parallel: 1, ..config(1024) });
+    let mine = story.cold("0", want("ns/a", 256));
+    assert_eq!(story.arrive("1", want("ns/a", 256)), [format!("run 1 {} Warm", number(mine))]);
+    assert!(story.arrive("2", want("ns/a", 256)).is_empty(), "the one before took no time");
+    assert!(story.wait(SECOND / 2).is_empty(), "not yet");
+    let late = story.wait(SECOND);
+    assert!(late[0].starts_with("start"), "it has waited longer than the patience: {late:?}");
+}
+
+#[test]
+fn long_runs_get_containers_of_their_own() {
+    let mut story = Story::new(Config { parallel: 1, ..config(1024) });
+    let mine = story.start("0", want("ns/a", 256));
+    story.tell(Event::Started(mine));
+    story.tell(Event::Initialised(mine));
+    story.now += SECOND;
+    story.tell(Event::Ended { slot: mine, end: End::Fit });
+    story.arrive("1", want("ns/a", 256));
+    let next = story.arrive("2", want("ns/a", 256));
+    assert!(next[0].starts_with("start"), "a run of this action takes a second: {next:?}");
+}
+
+#[test]
 fn what_can_never_be_is_refused_at_once() {
     let mut story = Story::new(Config { max_waiting: 1, ..config(256) });
     assert_eq!(story.arrive("big", want("ns/big", 512)), [format!("refuse big {:?}", Refusal::TooLarge)]);

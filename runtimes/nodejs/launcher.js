@@ -169,6 +169,9 @@ function currentOwner() {
   return (story !== undefined && story.getStore()) || owner;
 }
 
+/** How a stand-in is written to, as long as user code has not changed it. */
+let streamWrite;
+
 /**
  * A stand-in for `process.stdout` or `process.stderr`, made when first used.
  * `fd` stays the real one, so that children which are given it write there.
@@ -178,6 +181,7 @@ function standIn(name, fd, stream) {
   const make = () => {
     const { Writable } = require('stream');
     const { StringDecoder } = require('string_decoder');
+    streamWrite = Writable.prototype.write;
     const decoder = new StringDecoder('utf8');
     made = new Writable({
       decodeStrings: false,
@@ -211,6 +215,49 @@ function standIn(name, fd, stream) {
     enumerable: true,
     get: () => made || make(),
   });
+}
+
+/**
+ * Prints plain texts and numbers without the console's general way, which
+ * costs more than a whole warm run. Whatever might come out otherwise goes
+ * that way: objects, formats, groups, a stream that user code has replaced.
+ */
+function shorten(method, name, stream) {
+  const usual = console[method];
+  const short = function (...items) {
+    const out = process[name];
+    if (indented > 0 || out.write !== streamWrite || (items.length > 1 && String(items[0]).includes('%'))) {
+      return usual.apply(console, items);
+    }
+    let line = '';
+    for (let i = 0; i < items.length; i++) {
+      const item = items[i];
+      // -0 is the one number that the console shows otherwise.
+      if (typeof item !== 'string' && (typeof item !== 'number' || Object.is(item, -0))) {
+        return usual.apply(console, items);
+      }
+      line += i === 0 ? item : ` ${item}`;
+    }
+    const frames = currentOwner().frames(stream, `${line}\n`);
+    if (frames !== '') send(frames);
+  };
+  Object.defineProperty(short, 'name', { value: method });
+  console[method] = short;
+}
+
+/** How many console groups are open: their lines are indented. */
+let indented = 0;
+
+function shortenConsole() {
+  for (const [method, step] of [['group', 1], ['groupCollapsed', 1], ['groupEnd', -1]]) {
+    const usual = console[method];
+    console[method] = function (...items) {
+      usual.apply(console, items);
+      indented = Math.max(0, indented + step);
+    };
+  }
+  for (const method of ['log', 'info', 'debug']) shorten(method, 'stdout', 'O');
+  for (const method of ['error', 'warn']) shorten(method, 'stderr', 'E');
 }
 
 // ---- initialisation --------------------------------------------------------
@@ -532,6 +579,7 @@ function takeInput() {
 
 standIn('stdout', 1, 'O');
 standIn('stderr', 2, 'E');
+shortenConsole();
 process.on('exit', () => {
   const rest = currentOwner().rest();
   if (rest !== '') send(rest);
@@ -546,3 +594,16 @@ const orders = new net.Socket({
 orders.on('end', () => process.exit(0));
 orders.on('error', error => stop(BROKEN, `cannot read orders: ${error.code}`));
 orders.resume();
+
+/**
+ * While nobody has asked for anything yet: loads what an action in one text
+ * needs, and goes once the way that it will go, so that the first run of a
+ * prewarmed container does not wait for it.
+ */
+setImmediate(() => {
+  if (begun) return;
+  const handle = fromText('blank', 'main', 'function main(args) { return args }');
+  stringify(handle(parse('{"blank":{}}')));
+  for (const name of ['stdout', 'stderr']) process[name].listenerCount('error');
+  framed(`O ${owner.id} ${micros()} `, '');
+});

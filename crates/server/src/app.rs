@@ -187,6 +187,11 @@ async fn open_store(config: &whisker_store_embedded::Config) -> Result<Embedded,
     }
 }
 
+/// Processors of this machine.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
 /// The wall clock, for what is dated.
 fn now() -> Millis {
     #[expect(clippy::disallowed_methods, reason = "the process's one wall clock, handed to whoever dates something")]
@@ -311,6 +316,7 @@ fn invoker_config(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisk
         user_memory_mb,
         pause_grace: Some(settings.pause_grace),
         keep_warm: settings.keep_warm,
+        parallel: processors().max(2),
         prewarm,
         most,
         unset: Some(unset),

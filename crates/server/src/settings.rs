@@ -94,6 +94,9 @@ pub struct Serve {
     /// Connections at once; more wait to be accepted
     #[arg(long, env = "WHISKER_CONNECTIONS_MAX", default_value = "10000", help_heading = "Serving")]
     pub connections_max: usize,
+    /// Threads that serve requests [default: half the processors, as containers need the rest]
+    #[arg(long, env = "WHISKER_THREADS", help_heading = "Serving")]
+    pub threads: Option<std::num::NonZeroUsize>,
     /// How long a shutdown lets running activations finish
     #[arg(long, env = "WHISKER_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, help_heading = "Serving")]
     pub shutdown_grace: Duration,

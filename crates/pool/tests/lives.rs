@@ -100,7 +100,8 @@ fn nth<K: Copy, V>(map: &BTreeMap<K, V>, which: usize, fits: impl Fn(&V) -> bool
 impl World {
     fn new(stems: u32) -> Self {
         let stem = Stem { shape: want(4).shape, count: stems };
-        let config = Config { memory_mb: MEMORY_MB, max_waiting: 40, stems: vec![stem], ..Config::default() };
+        let config =
+            Config { memory_mb: MEMORY_MB, max_waiting: 40, parallel: 2, stems: vec![stem], ..Config::default() };
         let mut world = World {
             pool: Pool::new(config),
             now: Duration::ZERO,

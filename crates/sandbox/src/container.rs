@@ -53,10 +53,10 @@ pub trait Container: Send + Sync + 'static {
     async fn run(&self, run: Run, deadline: Duration) -> Result<RunEnd, Error>;
 
     /// Everything the activation wrote, from the start of its `init` (for the
-    /// first) or `run` to its end, cut at `limit_bytes`. Called once for each
-    /// activation, after its last `init` or `run` returned, also when that
-    /// ended badly. Bounded: lines that a lingering process still writes are
-    /// not waited for.
+    /// first) or `run` to its end, cut at `limit_bytes`, of which a line may
+    /// take some more than its text has. Called once for each activation,
+    /// after its last `init` or `run` returned, also when that ended badly.
+    /// Bounded: lines that a lingering process still writes are not waited for.
     async fn logs(&self, activation: ActivationId, limit_bytes: u64) -> Logs;
 
     /// Freezes every process of the container.

@@ -160,7 +160,7 @@ impl Groups {
         made.map(|()| group)
     }
 
-    /// Groups of a former life, for [`crate::sweep`].
+    /// Groups of a former life, for a sweep.
     pub(crate) fn leftovers(&self) -> Vec<Group> {
         let mut names: Vec<String> = Vec::new();
         for tree in &self.trees {

@@ -38,8 +38,7 @@ use crate::{
 /// before it is made to.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Most containers run one or two activations before logs are asked for; a
-/// caller that never asks must not make us keep them all.
+/// How long the last words of a stopped container are waited for.
 const STOPPED_WAIT: Duration = Duration::from_secs(10);
 
 /// A handle on a container; dropping it ends the container.

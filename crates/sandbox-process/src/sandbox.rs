@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{CString, OsString},
-    io,
+    fs, io,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::ffi::OsStringExt,
@@ -161,20 +161,25 @@ impl Sandbox for ProcessSandbox {
         };
         let (pipes, ends) =
             pipes::make(user.as_ref().map(|user| parts.user_id(user))).map_err(Error::host("make pipes"))?;
-        let memory_mb = start.memory_mb;
-        let made = {
-            let parts = parts.clone();
-            self.maker.run(move || parts.make(&launch, memory_mb, user, network, ends)).await
-        };
-        let made = made.and_then(|made| made).map_err(Error::host("start a container"))?;
-
-        let body = Body::new(made.child, made.group, made.belongings);
-        let body = Arc::new(body.map_err(Error::host("watch a container"))?);
-        // Ends with the container, which ends when its handle is dropped.
-        tokio::spawn(keeper::keep(body.clone()));
-        let intake = Intake::new(parts.config.log_cap_bytes);
-        let archive = parts.config.archive;
-        Ok(Arc::new(ProcessContainer::new(pipes, intake, body, start.concurrent, made.action, archive)))
+        let maker = self.maker.clone();
+        // Seen through even if the caller goes away: what was made by then is
+        // a process with belongings, for which only a keeper cares.
+        let started = tokio::spawn(async move {
+            let Start { memory_mb, concurrent, .. } = start;
+            let made = {
+                let parts = parts.clone();
+                maker.run(move || parts.make(&launch, memory_mb, user, network, ends)).await
+            };
+            let made = made.and_then(|made| made).map_err(Error::host("start a container"))?;
+            let body = Body::new(made.child, made.group, made.belongings);
+            let body = Arc::new(body.map_err(Error::host("watch a container"))?);
+            // Ends with the container, which ends when its handle is dropped.
+            tokio::spawn(keeper::keep(body.clone()));
+            let intake = Intake::new(parts.config.log_cap_bytes);
+            let archive = parts.config.archive;
+            Ok(Arc::new(ProcessContainer::new(pipes, intake, body, concurrent, made.action, archive)) as _)
+        });
+        started.await.unwrap_or_else(|ended| Err(Error::host("start a container")(io::Error::other(ended))))
     }
 
     async fn sweep(&self) -> Result<(), Error> {
@@ -213,6 +218,23 @@ impl Parts {
         ends: pipes::Ends,
     ) -> io::Result<Made> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let made = self.make_numbered(number, launch, memory_mb, user, network, ends);
+        if made.is_err() {
+            // Starts are tried again, and the next sweep may be far away.
+            let _ = fs::remove_dir_all(self.host.container(number));
+        }
+        made
+    }
+
+    fn make_numbered(
+        &self,
+        number: u64,
+        launch: &Launch,
+        memory_mb: u32,
+        user: Option<Number>,
+        network: Option<Lease>,
+        ends: pipes::Ends,
+    ) -> io::Result<Made> {
         let folder = self.host.make_container(number)?;
         let belongings = Belongings { folder: self.host.container(number), user, network };
         let descriptors = vec![
@@ -373,7 +395,7 @@ impl Parts {
             Err(failed) => format!("{failed}: {}", failed.source),
         };
         group.remove_empty();
-        let _ = std::fs::remove_dir_all(&belongings.folder);
+        let _ = fs::remove_dir_all(&belongings.folder);
         if said.is_empty() { Ok(()) } else { Err(Unavailable::Trial { said }) }
     }
 }

@@ -14,12 +14,19 @@ from collections import defaultdict
 
 import schemathesis
 
-# Those of run.py, and some that only these tests write.
+# Those of run.py, for reading and invoking.
 NAMES = {
-    "action": ["echo", "fails", "sequence", "scratch", "scratch2"],
-    "package": ["p", "p", "bound", "scratch", "empty"],
-    "trigger": ["t", "idle", "scratch"],
-    "rule": ["r", "scratch"],
+    "action": ["echo", "fails", "sequence", "a1", "a2"],
+    "package": ["p", "p", "bound", "p1"],
+    "trigger": ["t", "idle", "t1"],
+    "rule": ["r", "r1"],
+}
+# Those that are written and deleted. Of other kinds' names there are some, too.
+WRITTEN = {
+    "action": ["a1", "a2", "t1"],
+    "package": ["p1", "p2", "a1"],
+    "trigger": ["t1", "t2", "r1"],
+    "rule": ["r1", "r2", "a1"],
 }
 # How often what was generated stays, so that bad names are tried too.
 KEPT = 0.2
@@ -71,7 +78,8 @@ def before_call(context, case, kwargs):
         elif name == "package" and web:
             names[name] = chance.choice(["default", "default", "p"])
         elif name in NAMES:
-            names[name] = chance.choice(NAMES[name])
+            written = case.method in ("PUT", "DELETE") and case.operation.path.endswith("{" + name + "}")
+            names[name] = chance.choice((WRITTEN if written and not web else NAMES)[name])
 
 
 @schemathesis.hook

@@ -15,6 +15,7 @@ more, its own parser of Python fails now and then.
 """
 
 import base64
+import glob
 import json
 import os
 import re
@@ -68,7 +69,8 @@ class Server:
         self.folder = tempfile.TemporaryDirectory(prefix="whisker-schemathesis-")
         self.log = Path(self.folder.name) / "log"
         data = Path(self.folder.name) / "data"
-        flags = ["--port", "0", "--network", "none", "--cgroup-parent", f"whisker-schemathesis-{os.getpid()}"]
+        self.cgroup = f"whisker-schemathesis-{os.getpid()}"
+        flags = ["--port", "0", "--network", "none", "--cgroup-parent", self.cgroup]
         with open(self.log, "w") as log:
             command = [self.binary, "serve", "--data-dir", data, *flags]
             self.child = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -92,6 +94,10 @@ class Server:
             self.child.kill()
             self.child.wait()
         self.folder.cleanup()
+        # In one tree, or in one for each controller.
+        for tree in ["/sys/fs/cgroup", *glob.glob("/sys/fs/cgroup/*")]:
+            for group, _, _ in os.walk(os.path.join(tree, self.cgroup), topdown=False):
+                os.rmdir(group)
 
     def ask(self, method, path, body=None):
         """A request in the namespace of guest; what it answered, as JSON."""
@@ -109,7 +115,7 @@ class Server:
             raise SystemExit(f"{method} {path}: {error.code} {error.read().decode()}") from None
 
     def furnish(self):
-        """One of everything, and two records."""
+        """One of everything, and two records. What has a number is there to be written and deleted."""
 
         def action(code, **more):
             return {"exec": {"kind": "nodejs:default", "code": code}, **more}
@@ -119,12 +125,17 @@ class Server:
         self.ask("PUT", "actions/fails", action("function main() { throw new Error('on purpose') }"))
         self.ask("PUT", "actions/sequence", {"exec": {"kind": "sequence", "components": ["/_/echo", "/_/echo"]}})
         self.ask("PUT", "packages/p", {"publish": True, "parameters": [{"key": "of", "value": "p"}]})
-        self.ask("PUT", "packages/empty", {})
         self.ask("PUT", "packages/bound", {"binding": {"namespace": "_", "name": "p"}})
         self.ask("PUT", "actions/p/echo", action("function main(args) { return args }", annotations=exported))
         self.ask("PUT", "triggers/t", {})
         self.ask("PUT", "triggers/idle", {})
         self.ask("PUT", "rules/r", {"trigger": "/_/t", "action": "/_/echo"})
+        for name in ["a1", "a2", "p/a1", "p/a2", "p/t1"]:
+            self.ask("PUT", f"actions/{name}", action("function main(args) { return args }"))
+        for number in [1, 2]:
+            self.ask("PUT", f"packages/p{number}", {})
+            self.ask("PUT", f"triggers/t{number}", {})
+            self.ask("PUT", f"rules/r{number}", {"trigger": "/_/t", "action": "/_/echo"})
         for name in ["echo", "fails"]:
             self.ask("POST", f"actions/{name}?blocking=true", {"n": 1})
 

@@ -88,6 +88,15 @@ impl Bodies {
         tokio::time::timeout(self.limits.body_timeout, reading).await.unwrap_or(Err(Rejection::Slow))
     }
 
+    /// Refuses a web request that says how large its body is and says too much.
+    pub fn check_declared(&self, body: &Incoming, own: &NamespaceLimits) -> Result<(), Rejection> {
+        let max = self.limits.allowance(own).payload_bytes;
+        match body.size_hint().upper().filter(|&is| is > max) {
+            Some(is) => Err(Rejection::PartTooLarge(messages::larger_than_allowed("Request", is, max))),
+            None => Ok(()),
+        }
+    }
+
     /// Reads and forgets what a refused request left of its body. A client that
     /// is still sending when the connection ends never sees the answer. One
     /// that asked first whether to send it has its answer instead.

@@ -39,7 +39,8 @@ impl<'a> Query<'a> {
     pub fn page(&self, collection: &str, limits: &Limits) -> Result<Page, Rejection> {
         let integer = |name: &'static str| match self.get(name) {
             None => Ok(None),
-            Some(text) => text.parse::<i64>().map(Some).map_err(|_| Rejection::Query {
+            // OpenWhisk's integers have 32 bits: a larger number is none.
+            Some(text) => text.parse::<i32>().map(Some).map_err(|_| Rejection::Query {
                 name,
                 detail: format!("The value '{text}' is not an integer for {collection}."),
             }),

@@ -77,6 +77,10 @@ pub(crate) async fn serve(controller: &Controller, visit: Visit<'_>, target: &Ta
         Ok(exported) => exported,
         Err(rejection) => return rejection.into_reply().cors(Cors::Bare),
     };
+    // The size comes before everything that is asked of the caller.
+    if let Err(rejection) = controller.bodies.check_declared(visit.body, &exported.owner.limits) {
+        return rejection.into_reply().cors(Cors::Bare);
+    }
     let (head, custom_options) = (visit.head, exported.says("web-custom-options"));
     let preflight = head.method == Method::OPTIONS && !custom_options;
     let reply = if preflight {

@@ -78,6 +78,9 @@ struct Headers {
 /// Most headers of one result; of more the result is invalid.
 const MAX_HEADERS: usize = 1000;
 
+/// Most lists within lists of one header's values; of more the result is invalid.
+const MAX_NESTING: usize = 8;
+
 /// What the server says of the message or the connection. OpenWhisk, too,
 /// ignores what a function says here.
 const OURS: [HeaderName; 12] = [
@@ -99,20 +102,21 @@ impl Headers {
     fn read(headers: &RawValue) -> Option<Self> {
         let mut read = Self::default();
         for (name, value) in json::members(headers)?.iter() {
-            match json::kind(value) {
-                // A list repeats the header.
-                Kind::Array => json::items(value)?.into_iter().try_for_each(|item| read.add(name, item))?,
-                _ => read.add(name, value)?,
-            }
+            read.add(name, value, MAX_NESTING)?;
         }
         Some(read)
     }
 
-    fn add(&mut self, name: &str, value: &RawValue) -> Option<()> {
+    fn add(&mut self, name: &str, value: &RawValue, nesting: usize) -> Option<()> {
         let value = match json::kind(value) {
+            // A list repeats the header, and so do the lists in it.
+            Kind::Array => {
+                let deeper = nesting.checked_sub(1)?;
+                return json::items(value)?.into_iter().try_for_each(|item| self.add(name, item, deeper));
+            }
             Kind::String => json::string(value)?,
             Kind::Number | Kind::Boolean => value.get().trim().to_owned(),
-            Kind::Object | Kind::Array | Kind::Null => return None,
+            Kind::Object | Kind::Null => return None,
         };
         // Both refuse line breaks and all other control characters.
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -267,7 +271,16 @@ mod tests {
             "x",
         );
         check(json!({"headers": {"x-list": [1, true]}}), 204, &[("x-list", "1"), ("x-list", "true")], "");
-        for bad in [json!({"x": null}), json!({"x": {}}), json!("x"), json!([]), json!(null), json!({"x": [[1]]})] {
+        check(
+            json!({"headers": {"x-list": ["a", ["b", []]]}}),
+            204,
+            &[("x-list", "a"), ("x-list", "b")],
+            "",
+        );
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let refusal = sent(&format!(r#"{{"headers": {{"x": {deep}}}, "body": "x"}}"#));
+        assert!(refusal.is_err(), "{refusal:?}");
+        for bad in [json!({"x": null}), json!({"x": {}}), json!("x"), json!([]), json!(null), json!({"x": [[null]]})] {
             refused(json!({"headers": bad, "body": "x"}), NOT_HTTP);
         }
     }

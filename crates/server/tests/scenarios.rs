@@ -1,0 +1,67 @@
+//! What the documents say of OpenWhisk, as scenarios, against the real binary.
+//!
+//! `compat/scenarios` holds them (its README says how to read them). They play
+//! side by side on one server, as their names let them.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use whisker_compat::{Auths, Differences, Document, Replay};
+use whisker_testkit::{Builder, GUEST, SYSTEM, Server};
+
+/// Documents that play at once.
+const AT_ONCE: usize = 4;
+
+#[test]
+fn scenarios_hold_side_by_side() {
+    let paths: Vec<PathBuf> = Document::scenario_paths();
+    play(&Server::builder(), paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect());
+}
+
+#[test]
+fn throttles_hold() {
+    let settings = Server::builder().flag("--fires-per-minute", "3").flag("--invocations-per-minute", "3");
+    play(&settings, vec![whisker_compat::folder().join("scenarios/throttles.json")]);
+}
+
+#[test]
+fn there_are_enough_scenarios_and_each_says_something_else() {
+    let documents: Vec<Document> = Document::scenario_paths().iter().map(|path| Document::read(path)).collect();
+    let scenarios = documents.iter().flat_map(|document| document.scenarios.iter().map(move |s| (&document.group, s)));
+    let mut names: Vec<(&String, &String)> = scenarios.map(|(group, scenario)| (group, &scenario.name)).collect();
+    assert!(names.len() >= 300, "only {}", names.len());
+    names.sort();
+    let twice: Vec<_> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    assert!(twice.is_empty(), "twice: {twice:?}");
+    let own: Vec<_> = documents.iter().filter(|d| d.config.is_some()).map(|d| d.group.as_str()).collect();
+    assert_eq!(own, ["throttles"], "documents with settings of their own need a test of their own");
+}
+
+#[track_caller]
+fn play(settings: &Builder, paths: Vec<PathBuf>) {
+    let server = settings.start();
+    let auths = Auths { guest: GUEST.into(), system: SYSTEM.into() };
+    let differences = Differences::read();
+    let (left, failures) = (Mutex::new(paths), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(path) = next(&left) {
+                    let document = Document::read(&path);
+                    let (tally, found) = Replay::new(&document, &differences, server.address(), &auths).play();
+                    eprintln!("{}: {tally}", document.group);
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap_or_else(PoisonError::into_inner);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn next(left: &Mutex<Vec<PathBuf>>) -> Option<PathBuf> {
+    left.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}

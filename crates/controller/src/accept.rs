@@ -4,11 +4,11 @@ use http::{HeaderMap, header};
 
 use crate::{rejection::Rejection, reply::Reply};
 
-/// The reply, unless the request's `Accept` excludes its type. Errors are
-/// told whatever the client accepts.
+/// The reply, unless the request's `Accept` excludes its type. Errors and bare
+/// statuses are told whatever the client accepts.
 pub fn negotiated(request: &HeaderMap, reply: Reply) -> Reply {
     let mut accept = request.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).peekable();
-    if accept.peek().is_none() || !reply.status().is_success() {
+    if accept.peek().is_none() || !reply.is_negotiable() {
         return reply;
     }
     match reply.content_type() {
@@ -37,7 +37,21 @@ fn accepts(ranges: &str, offered: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::{HeaderValue, StatusCode};
+
     use super::*;
+
+    #[test]
+    fn a_bare_status_is_told_to_clients_that_want_json() {
+        let wants_json = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json"))]);
+        for (reply, status) in [
+            (Reply::words(StatusCode::OK), StatusCode::OK),
+            (Reply::text(StatusCode::OK, "pong"), StatusCode::NOT_ACCEPTABLE),
+            (Reply::error(StatusCode::NOT_FOUND, ""), StatusCode::NOT_FOUND),
+        ] {
+            assert_eq!(negotiated(&wants_json, reply).status(), status);
+        }
+    }
 
     #[test]
     fn ranges_are_matched_by_essence() {

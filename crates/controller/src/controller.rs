@@ -12,7 +12,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use whisker_dispatch::Dispatch;
-use whisker_entity::{EntityName, EntityPath, Identity, Millis, TransactionId};
+use whisker_entity::{EntityName, EntityPath, Identity, Millis, Parameters, TransactionId};
+use whisker_secrets::Secrets;
 use whisker_store::{Activations, Entities, Subjects};
 
 use crate::{
@@ -44,6 +45,7 @@ pub struct Controller {
     pub(crate) activations: Arc<dyn Activations>,
     pub(crate) dispatch: Dispatch,
     pub(crate) platform: Arc<dyn Platform>,
+    secrets: Arc<Secrets>,
     pub(crate) invocations: Rates<EntityName>,
     pub(crate) fires: Rates<EntityName>,
     pub(crate) bodies: Bodies,
@@ -67,6 +69,8 @@ pub struct Parts {
     pub dispatch: Dispatch,
     /// The way of the controller's own records to the store.
     pub records: Arc<Records>,
+    /// What parameters are locked with.
+    pub secrets: Arc<Secrets>,
     /// What else the process knows.
     pub platform: Arc<dyn Platform>,
 }
@@ -120,6 +124,7 @@ impl Controller {
             activations: parts.activations,
             dispatch: parts.dispatch,
             platform: parts.platform,
+            secrets: parts.secrets,
             invocations: Rates::default(),
             fires: Rates::default(),
             bodies: Bodies::new(&config.limits),
@@ -135,6 +140,14 @@ impl Controller {
     /// For tasks that outlive a request.
     pub(crate) fn shared(&self) -> Result<Arc<Self>, Rejection> {
         self.me.upgrade().ok_or(Rejection::Unavailable)
+    }
+
+    /// Parameters as they are stored.
+    pub(crate) fn locked(&self, parameters: Parameters) -> Result<Parameters, Rejection> {
+        self.secrets.lock(parameters).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "parameters could not be encrypted");
+            Rejection::Internal(whisker_api::messages::INTERNAL)
+        })
     }
 
     /// Forgets who may ask and within which limits, after these were changed:
@@ -213,7 +226,7 @@ impl Controller {
     async fn open(&self, route: Route) -> Result<Reply, Rejection> {
         match route {
             Route::Options { api } => {
-                Ok(Reply::text(StatusCode::OK, "OK").cors(if api { Cors::Rest } else { Cors::Top }))
+                Ok(Reply::words(StatusCode::OK).cors(if api { Cors::Rest } else { Cors::Top }))
             }
             Route::Ping => Ok(Reply::text(StatusCode::OK, "pong").cors(Cors::Bare)),
             Route::Deployment => Ok(info::deployment(&self.config)),

@@ -37,6 +37,8 @@ pub struct Reply {
 #[derive(Debug)]
 enum Body {
     Bytes(Bytes),
+    /// The status in words.
+    Words,
     /// Becomes `{"error", "code"}` once the transaction id is known.
     Error(String),
 }
@@ -66,6 +68,14 @@ impl Reply {
     /// Bytes of a type that is still to be said.
     pub fn bytes(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, cors: Cors::Rest, headers: Vec::new(), body: Body::Bytes(body.into()) }
+    }
+
+    /// A status and its own words (`OK`), sent whatever the client accepts:
+    /// OpenWhisk's HTTP server does not negotiate those, and clients that ask
+    /// for JSON throughout rely on it.
+    pub fn words(status: StatusCode) -> Self {
+        Self { status, cors: Cors::Rest, headers: Vec::new(), body: Body::Words }
+            .header(header::CONTENT_TYPE, "text/plain; charset=UTF-8")
     }
 
     /// Nothing but a status.
@@ -115,6 +125,11 @@ impl Reply {
         self.status
     }
 
+    /// Whether it depends on what the client accepts.
+    pub fn is_negotiable(&self) -> bool {
+        self.status.is_success() && !matches!(self.body, Body::Words)
+    }
+
     /// The type of the body.
     pub fn content_type(&self) -> Option<&str> {
         self.headers.iter().find(|(name, _)| name == header::CONTENT_TYPE).and_then(|(_, value)| value.to_str().ok())
@@ -130,6 +145,7 @@ impl Reply {
         }
         let body = match self.body {
             Body::Bytes(bytes) => bytes,
+            Body::Words => Bytes::from_static(self.status.canonical_reason().unwrap_or_default().as_bytes()),
             Body::Error(error) => {
                 serde_json::to_vec(&Error { error: &error, code: transaction.as_str() }).unwrap_or_default().into()
             }

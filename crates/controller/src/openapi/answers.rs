@@ -119,7 +119,9 @@ fn done(operation: Operation) -> Vec<Answer> {
 fn refusals(operation: Operation) -> Vec<StatusCode> {
     use StatusCode as S;
     let mut refusals = vec![S::REQUEST_HEADER_FIELDS_TOO_LARGE];
-    if done(operation).iter().any(|answer| answer.status.is_success() && answer.body.is_some()) {
+    // A bare status is sent whatever is accepted.
+    let bare = matches!(operation, Operation::SwitchRule | Operation::Preflight);
+    if !bare && done(operation).iter().any(|answer| answer.status.is_success() && answer.body.is_some()) {
         refusals.push(S::NOT_ACCEPTABLE);
     }
     if operation.access() != Access::Key {

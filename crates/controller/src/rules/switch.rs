@@ -26,5 +26,5 @@ pub async fn switch(controller: &Controller, call: Call<'_>, name: &QualifiedNam
         })?;
         link::settle(controller, name, &[&rule.trigger.0], status).await;
     }
-    Ok(Reply::text(StatusCode::OK, "OK"))
+    Ok(Reply::words(StatusCode::OK))
 }

@@ -23,6 +23,10 @@ impl TriggerPut {
     /// `max_bytes` each.
     pub fn parse(body: &[u8], max_bytes: u64) -> Result<Self, BodyError> {
         let mut fields = Fields::parse(body)?;
+        // A trigger has no limits, but the member must look like some.
+        if fields.take("limits").is_some_and(|limits| !limits.is_object()) {
+            return Err(BodyError::malformed("Object expected"));
+        }
         let (parameters, annotations) = fields.parameters_and_annotations(max_bytes)?;
         Ok(Self { parameters, annotations, version: fields.version()?, publish: fields.publish()? })
     }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use moka::sync::Cache;
-use whisker_entity::QualifiedName;
+use whisker_entity::{Millis, QualifiedName};
 use whisker_store::{Document, Entities, Error, Revision, Stored};
 
 /// The entity store, with what was read lately kept at hand.
@@ -19,7 +19,12 @@ pub struct Documents {
     /// Counts writes, so that a read that was overtaken by one is not kept.
     writes: AtomicU64,
     keeping: Mutex<()>,
+    /// The last time that a document was stamped with.
+    stamped: AtomicU64,
 }
+
+/// How far stamps may run ahead of the clock, in ms, before some are equal.
+const AHEAD_MAX_MS: Millis = 1000;
 
 /// Documents kept at hand. Code is not among them: it stays attached.
 const KEPT_MAX: u64 = 20_000;
@@ -32,12 +37,22 @@ impl Documents {
             read: Cache::builder().max_capacity(KEPT_MAX).build(),
             writes: AtomicU64::new(0),
             keeping: Mutex::new(()),
+            stamped: AtomicU64::new(0),
         }
     }
 
     /// The store itself, for what needs no memory.
     pub fn entities(&self) -> &Arc<dyn Entities> {
         &self.entities
+    }
+
+    /// The time to date a document with. Lists are ordered by it, so no two of
+    /// this process are dated alike, as long as not many are written in each
+    /// millisecond.
+    pub fn stamp(&self, now: Millis) -> Millis {
+        let next = |last: Millis| if last >= now && last < now + AHEAD_MAX_MS { last + 1 } else { now };
+        let last = self.stamped.fetch_update(Ordering::AcqRel, Ordering::Acquire, |last| Some(next(last)));
+        last.map_or(now, next)
     }
 
     /// Asks the store for something, to see whether it answers.

@@ -25,7 +25,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     let put = RulePut::parse(&body.bytes, &name.path.namespace, max_bytes)?;
     entitle::parts(controller, &who, put.trigger.as_ref(), &put.action).await?;
     let found = find_if_any::<Rule>(controller, &name).await?;
-    let now = environment::now();
+    let now = controller.documents.stamp(environment::now());
     match &found {
         Some(_) if !overwrite => Err(Rejection::Conflict(messages::EXISTS)),
         Some(old) => {

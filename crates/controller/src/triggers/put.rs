@@ -21,7 +21,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     let body = call.read(controller, Kind::Entity).await?;
     let put = TriggerPut::parse(&body.bytes, max_bytes)?;
     let found = find_if_any::<Trigger>(controller, &name).await?;
-    let now = environment::now();
+    let now = controller.documents.stamp(environment::now());
     let trigger = match &found {
         Some(_) if !overwrite => return Err(Rejection::Conflict(messages::EXISTS)),
         Some(found) => update(Trigger::clone(found), put, now),

@@ -271,12 +271,7 @@ mod tests {
             "x",
         );
         check(json!({"headers": {"x-list": [1, true]}}), 204, &[("x-list", "1"), ("x-list", "true")], "");
-        check(
-            json!({"headers": {"x-list": ["a", ["b", []]]}}),
-            204,
-            &[("x-list", "a"), ("x-list", "b")],
-            "",
-        );
+        check(json!({"headers": {"x-list": ["a", ["b", []]]}}), 204, &[("x-list", "a"), ("x-list", "b")], "");
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         let refusal = sent(&format!(r#"{{"headers": {{"x": {deep}}}, "body": "x"}}"#));
         assert!(refusal.is_err(), "{refusal:?}");

@@ -1,7 +1,7 @@
 //! Arguments of a run: members to be merged over parameters, or the result of
 //! another run, passed on.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::value::RawValue;
 use whisker_entity::Parameters;
@@ -29,6 +29,26 @@ impl Arguments {
             Some(result) if result.get().starts_with(['{', '[']) => Self::Text(result.to_owned().into()),
             _ => Self::Members(Payload::default()),
         }
+    }
+
+    /// Which of the parameters these leave as they are, being encrypted, and
+    /// with which algorithms.
+    pub fn locked(&self, parameters: &Parameters) -> BTreeMap<String, String> {
+        let mut locked: BTreeMap<String, String> =
+            parameters.iter().filter_map(|p| Some((p.key.clone(), p.encryption.clone()?))).collect();
+        // Mostly there are none, and then nothing is parsed.
+        if locked.is_empty() {
+            return locked;
+        }
+        match self {
+            Self::Members(payload) => payload.names().for_each(|name| drop(locked.remove(name))),
+            Self::Text(text) => match Payload::of(text) {
+                Some(payload) => payload.names().for_each(|name| drop(locked.remove(name))),
+                // An array has no parameters.
+                None => locked.clear(),
+            },
+        }
+        locked
     }
 
     /// These over parameters, as one line of text.
@@ -87,6 +107,26 @@ mod tests {
         check("{\"a\":\n1}", json!([]), r#"{"a":1}"#);
         check("5", by, r#"{"by":"component"}"#);
         check("null", json!([]), "{}");
+    }
+
+    #[test]
+    fn what_arguments_replace_is_locked_no_more() {
+        let parameters = json!([
+            {"key": "a", "value": "x", "encryption": "aes-128"}, {"key": "b", "value": "y", "encryption": "aes-256"},
+            {"key": "c", "value": "z"},
+        ]);
+        let parameters: Parameters = serde_json::from_value(parameters).expect("parameters");
+        for (result, locked) in [
+            (r#"{"c":1}"#, json!({"a": "aes-128", "b": "aes-256"})),
+            (r#"{"a":1}"#, json!({"b": "aes-256"})),
+            ("[1]", json!({})),
+        ] {
+            let result = RawValue::from_string(result.into()).expect("JSON");
+            assert_eq!(json!(Arguments::of_result(Some(&result)).locked(&parameters)), locked);
+            if let Some(payload) = Payload::of(&result) {
+                assert_eq!(json!(Arguments::Members(payload).locked(&parameters)), locked);
+            }
+        }
     }
 
     #[test]

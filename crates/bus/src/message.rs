@@ -1,6 +1,6 @@
 //! Activation messages: everything an invoker needs to know to run one.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
@@ -51,6 +51,8 @@ pub struct ActivationMessage {
     pub content: Arc<RawValue>,
     /// Names of those that go to the container's environment.
     pub init_args: Vec<String>,
+    /// Names of those that are encrypted, with their algorithms.
+    pub locked_args: BTreeMap<String, String>,
     /// The activation that caused this one.
     pub cause: Option<ActivationId>,
 }
@@ -83,7 +85,7 @@ struct Wire {
     #[serde(default)]
     init_args: Vec<String>,
     #[serde(default)]
-    locked_args: serde_json::Map<String, serde_json::Value>,
+    locked_args: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<ActivationId>,
 }
@@ -150,7 +152,7 @@ impl Serialize for ActivationMessage {
             blocking: self.blocking,
             content: RawValue::from_string(self.content.get().to_owned()).ok(),
             init_args: self.init_args.clone(),
-            locked_args: serde_json::Map::new(),
+            locked_args: self.locked_args.clone(),
             cause: self.cause,
         }
         .serialize(serializer)
@@ -182,6 +184,7 @@ impl<'de> Deserialize<'de> for ActivationMessage {
             blocking: wire.blocking,
             content: content.into(),
             init_args: wire.init_args,
+            locked_args: wire.locked_args,
             cause: wire.cause,
         })
     }
@@ -202,7 +205,7 @@ mod tests {
                 r#""authkey":{{"api_key":"u:{key}"}},"rights":["READ","PUT","DELETE","ACTIVATE"],"limits":{{}}}},"#,
                 r#""activationId":"44794bd6aab74415b4e42a308d880e5b","#,
                 r#""rootControllerIndex":{{"asString":"0","instanceType":"controller"}},"blocking":true,"#,
-                r#""content":{{"name":"Ann","n":1e400}},"initArgs":["TOKEN"],"lockedArgs":{{}}}}"#
+                r#""content":{{"name":"Ann","n":1e400}},"initArgs":["TOKEN"],"lockedArgs":{{"name":"aes-128"}}}}"#
             ),
             key = key
         );

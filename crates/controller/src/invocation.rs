@@ -95,6 +95,7 @@ pub async fn single(
     }
     let parameters = resolved.parameters();
     let id = environment::activation_id(environment::now());
+    let locked_args = arguments.locked(parameters);
     let message = ActivationMessage {
         transaction: caller.transaction.clone(),
         began: caller.began,
@@ -108,6 +109,7 @@ pub async fn single(
         blocking: wait.is_some(),
         content: arguments.over(parameters),
         init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
+        locked_args,
         cause: caller.cause,
     };
     match controller.dispatch.invoke(Arc::new(message), wait).await? {

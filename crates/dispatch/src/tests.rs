@@ -62,6 +62,7 @@ fn message(id: u128) -> Arc<ActivationMessage> {
         blocking: true,
         content: RawValue::from_string("{}".into()).unwrap().into(),
         init_args: vec![],
+        locked_args: Default::default(),
         cause: None,
     })
 }

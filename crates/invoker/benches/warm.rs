@@ -115,6 +115,7 @@ impl Caller {
             blocking: true,
             content: RawValue::from_string(r#"{"name":"Ann"}"#.into()).unwrap().into(),
             init_args: vec![],
+            locked_args: Default::default(),
             cause: None,
         };
         self.send.send(Delivery { message: Arc::new(message), redelivered: Redelivered::No }).unwrap();
@@ -184,6 +185,7 @@ async fn measure() {
         entities: store.clone(),
         activations: store.clone(),
         sandbox: Arc::new(Instantly),
+        secrets: Arc::default(),
         spool: Spool::open(whisker_journal::Config::new(folder.path())).unwrap(),
         clock: Arc::new(wall),
     };

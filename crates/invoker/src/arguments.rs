@@ -12,6 +12,7 @@ use serde::{
     de::{Deserializer, MapAccess, Visitor},
 };
 use serde_json::{Value, value::RawValue};
+use whisker_secrets::Secrets;
 
 /// Arguments, split.
 pub(crate) struct Split {
@@ -19,6 +20,65 @@ pub(crate) struct Split {
     pub env: BTreeMap<String, String>,
     /// For the run. Numbers and spacing are as they came.
     pub value: Arc<RawValue>,
+}
+
+/// An argument that stays locked.
+#[derive(Debug, thiserror::Error)]
+#[error("argument {name} cannot be decrypted")]
+pub(crate) struct Locked {
+    pub name: String,
+    source: whisker_secrets::Error,
+}
+
+/// Decrypts the members named in `locked`, with the algorithms that it says.
+/// The result is for user code alone. Arrays, and content of which nothing is
+/// locked, are passed on unread.
+pub(crate) fn unlock(
+    content: &Arc<RawValue>,
+    locked: &BTreeMap<String, String>,
+    secrets: &Secrets,
+) -> Result<Arc<RawValue>, Locked> {
+    if locked.is_empty() {
+        return Ok(content.clone());
+    }
+    let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(content.get()) else { return Ok(content.clone()) };
+    let mut object = Object::with_capacity(content.get().len());
+    for (name, value) in members {
+        let unlocked = match locked.get(&name) {
+            None => None,
+            Some(algorithm) => match secrets.unlock(algorithm, value) {
+                Ok(unlocked) => unlocked,
+                Err(source) => return Err(Locked { name, source }),
+            },
+        };
+        object.set(name, unlocked.as_deref().unwrap_or(value));
+    }
+    Ok(object.end().unwrap_or_else(|| content.clone()))
+}
+
+/// The text of an object, member by member.
+struct Object(String);
+
+impl Object {
+    fn with_capacity(bytes: usize) -> Self {
+        let mut text = String::with_capacity(bytes);
+        text.push('{');
+        Self(text)
+    }
+
+    fn set(&mut self, name: String, value: &RawValue) {
+        if self.0.len() > 1 {
+            self.0.push(',');
+        }
+        self.0.push_str(&Value::String(name).to_string());
+        self.0.push(':');
+        self.0.push_str(value.get());
+    }
+
+    fn end(mut self) -> Option<Arc<RawValue>> {
+        self.0.push('}');
+        RawValue::from_string(self.0).ok().map(Into::into)
+    }
 }
 
 /// Takes the members named in `init_args` out of `content`. Arrays, and
@@ -30,29 +90,23 @@ pub(crate) fn split(content: &Arc<RawValue>, init_args: &[String]) -> Split {
     }
     let Ok(Members(members)) = serde_json::from_str::<Members<'_>>(content.get()) else { return whole() };
     let mut env = BTreeMap::new();
-    let mut rest = String::with_capacity(content.get().len());
-    rest.push('{');
+    let mut rest = Object::with_capacity(content.get().len());
     for (key, value) in members {
         if init_args.contains(&key) {
             env.insert(key, text(value));
-            continue;
+        } else {
+            rest.set(key, value);
         }
-        if rest.len() > 1 {
-            rest.push(',');
-        }
-        rest.push_str(&Value::String(key).to_string());
-        rest.push(':');
-        rest.push_str(value.get());
     }
-    rest.push('}');
-    match RawValue::from_string(rest) {
-        Ok(value) => Split { env, value: value.into() },
-        Err(_) => whole(),
+    match rest.end() {
+        Some(value) => Split { env, value },
+        None => whole(),
     }
 }
 
-/// Tells apart invocations that want different things in the environment.
-/// 64 bits: all that could collide belongs to one action of one namespace.
+/// Tells apart invocations that want different things in the environment, by
+/// what is not unlocked yet. 64 bits: all that could collide belongs to one
+/// action of one namespace.
 pub(crate) fn environment_digest(content: &Arc<RawValue>, init_args: &[String]) -> u64 {
     if init_args.is_empty() {
         return 0;
@@ -101,6 +155,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 #[cfg(test)]
 mod tests {
+    use whisker_secrets::{Algorithm, Key};
+
     use super::*;
 
     #[track_caller]
@@ -127,5 +183,19 @@ mod tests {
         check(r#"{"a": 1e400}"#, &[], &[], r#"{"a": 1e400}"#);
         check("[1, 2]", &["a"], &[], "[1, 2]");
         check("{}", &["a"], &[], "{}");
+    }
+
+    #[test]
+    fn what_is_locked_is_unlocked_and_the_rest_is_not_touched() {
+        let key = Key::parse(Algorithm::Aes128, "AAECAwQFBgcICQoLDA0ODw==").expect("a key");
+        let secrets = Secrets::new([key]);
+        let encrypted = "AAAADP/+/fz7+vn49/b19I1j7+6Cbamljf1lXY/rlr5sGGi2O0TGsQ==";
+        let content = format!(r#"{{"n":1e400,"a":"{encrypted}","b":"{encrypted}","c":7}}"#);
+        let content: Arc<RawValue> = RawValue::from_string(content).expect("JSON").into();
+        let locked = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), "aes-128".to_owned())).collect();
+        let clear = unlock(&content, &locked(&["a", "c", "absent"]), &secrets).expect("unlocked");
+        assert_eq!(clear.get(), format!(r#"{{"n":1e400,"a":"s3cret","b":"{encrypted}","c":7}}"#));
+        let error = unlock(&content, &locked(&["b"]), &Secrets::default()).expect_err("no key");
+        assert_eq!((error.name.as_str(), error.to_string().contains(encrypted)), ("b", false));
     }
 }

@@ -16,6 +16,7 @@ use whisker_bus::InvokerBus;
 use whisker_entity::{ActivationId, Millis};
 use whisker_pool::Pool;
 use whisker_sandbox::Sandbox;
+use whisker_secrets::Secrets;
 use whisker_store::Activations;
 
 use crate::{
@@ -30,6 +31,7 @@ pub(crate) struct Engine {
     pub bus: Arc<dyn InvokerBus>,
     pub activations: Arc<dyn Activations>,
     pub sandbox: Arc<dyn Sandbox>,
+    pub secrets: Arc<Secrets>,
     pub resolver: Resolver,
     pub spool: Spool,
     pub meters: Meters,
@@ -69,6 +71,7 @@ impl Engine {
             bus: parts.bus,
             activations: parts.activations,
             sandbox: parts.sandbox,
+            secrets: parts.secrets,
             resolver: Resolver::new(parts.entities, config.cached_action_bytes, config.cached_code_bytes),
             spool: parts.spool,
             meters: Meters::new(),

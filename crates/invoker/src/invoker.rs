@@ -12,6 +12,7 @@ use whisker_bus::{ActivationMessage, Delivery, InvokerBus, Redelivered};
 use whisker_entity::{Millis, Status};
 use whisker_pool::Event;
 use whisker_sandbox::Sandbox;
+use whisker_secrets::Secrets;
 use whisker_store::{Activations, Entities};
 
 use crate::{
@@ -37,6 +38,8 @@ pub struct Parts {
     pub activations: Arc<dyn Activations>,
     /// Where code runs.
     pub sandbox: Arc<dyn Sandbox>,
+    /// What arguments are unlocked with.
+    pub secrets: Arc<Secrets>,
     /// Where records wait for the store.
     pub spool: Spool,
     /// The time of day.

@@ -10,7 +10,7 @@ use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want
 use whisker_sandbox::{Container, Error, Init, Run};
 
 use crate::{
-    arguments,
+    arguments::{self, Split},
     engine::{Engine, guarded},
     keeper::Assignment,
     outcome::Outcome,
@@ -105,18 +105,23 @@ impl Engine {
         let failed = |outcome| Performed::Over(outcome, Times::none(self.wall()));
         let limit_ms = action.limits.timeout;
         let deadline = Duration::from_millis(limit_ms);
-        let arguments = arguments::split(&message.content, &message.init_args);
         let mut init = None;
-        match reason {
-            Reason::Warm => {}
-            Reason::Paused => match container.resume().await {
+        if reason == Reason::Paused {
+            match container.resume().await {
                 Ok(()) => self.tell(Event::Resumed(slot)),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "A container could not be thawed; its run goes elsewhere");
                     return Performed::Gone;
                 }
-            },
+            }
+        }
+        let arguments = match self.arguments(message) {
+            Ok(arguments) => arguments,
+            Err(outcome) => return failed(outcome),
+        };
+        match reason {
+            Reason::Warm | Reason::Paused => {}
             Reason::Cold | Reason::Prewarmed => {
                 let code = match self.resolver.code(action).await {
                     Ok(code) => code,
@@ -178,6 +183,18 @@ impl Engine {
             Err(Error::Gone) => Performed::Gone,
             Err(error) => Performed::Over(self.backend_failed(job, &error, words::ABNORMAL_RUN), times),
         }
+    }
+
+    /// The arguments in clear, for user code and nobody else.
+    fn arguments(&self, message: &ActivationMessage) -> Result<Split, Outcome> {
+        let clear = arguments::unlock(&message.content, &message.locked_args, &self.secrets).map_err(|error| {
+            let (id, transaction) = (message.activation, &message.transaction);
+            let outcome = Outcome::error(Status::ApplicationError, &words::locked(&error.name));
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(activation.id = %id, transaction.id = %transaction, action.name = %message.action, error, "A run was not begun");
+            outcome
+        })?;
+        Ok(arguments::split(&clear, &message.init_args))
     }
 
     /// Has the bus note, as late as can be, that user code is about to see the

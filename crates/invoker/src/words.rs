@@ -20,6 +20,11 @@ pub(crate) const TOO_MANY_WAIT: &str = "The platform has too many activations wa
 /// Ours: the text passed OpenWhisk's test for base64 and still is none.
 pub(crate) const INIT_BAD_BASE64: &str = "The action failed during initialization: its code is not valid base64.";
 
+/// Ours: OpenWhisk's invoker gives no answer then.
+pub(crate) fn locked(parameter: &str) -> String {
+    format!("The action was not run, since its parameter '{parameter}' could not be decrypted.")
+}
+
 pub(crate) fn timed_out(limit_ms: u64, during_init: bool) -> String {
     let end = if during_init { " during initialization." } else { "." };
     format!("The action exceeded its time limits of {limit_ms} milliseconds{end}")

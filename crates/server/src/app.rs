@@ -23,7 +23,7 @@ use whisker_store_embedded::Embedded;
 use crate::{
     listener::Listener,
     platform::Process,
-    retention,
+    retention, secrets,
     settings::{Durability, Network, Serve},
     subjects, telemetry,
     units::Size,
@@ -41,6 +41,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = std::time::Instant::now();
     let data_dir = settings.data_dir()?;
+    let secrets = Arc::new(secrets::read(settings)?);
     let manifest =
         Arc::new(Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")?);
 
@@ -77,6 +78,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
             subjects: store.clone(),
             dispatch,
             records: records.clone(),
+            secrets: secrets.clone(),
             platform: platform.clone(),
         },
     );
@@ -100,6 +102,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
             entities: store.clone(),
             activations: store.clone(),
             sandbox: Arc::new(sandbox),
+            secrets,
             spool,
             clock: Arc::new(now),
         },

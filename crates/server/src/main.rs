@@ -6,6 +6,7 @@ mod app;
 mod listener;
 mod platform;
 mod retention;
+mod secrets;
 mod settings;
 mod subjects;
 mod telemetry;

@@ -124,6 +124,16 @@ pub struct Serve {
     #[arg(long, env = "WHISKER_QUEUE_MAX", default_value = "100000", help_heading = "Keeping")]
     pub queue_max: usize,
 
+    /// How parameters of actions and packages are encrypted where they are kept
+    #[arg(long, env = "WHISKER_PARAMETER_ENCRYPTION", default_value = "off", help_heading = "Keeping")]
+    pub parameter_encryption: Encryption,
+    /// File with the key for aes-128: the base64 of 16 random bytes. Also read to decrypt what was encrypted before
+    #[arg(long, env = "WHISKER_AES_128_KEY_FILE", help_heading = "Keeping")]
+    pub aes_128_key_file: Option<PathBuf>,
+    /// File with the key for aes-256: the base64 of 32 random bytes
+    #[arg(long, env = "WHISKER_AES_256_KEY_FILE", help_heading = "Keeping")]
+    pub aes_256_key_file: Option<PathBuf>,
+
     /// Memory for containers [default: 60 % of the machine's]
     #[arg(long, env = "WHISKER_CONTAINER_MEMORY", help_heading = "Containers")]
     pub container_memory: Option<Size>,
@@ -219,6 +229,20 @@ pub enum Durability {
     Process,
     /// A power cut.
     Power,
+}
+
+/// How parameters are encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Encryption {
+    /// They are not.
+    #[value(alias = "noop")]
+    Off,
+    /// AES-GCM with a key of 128 bits.
+    #[value(name = "aes-128")]
+    Aes128,
+    /// AES-GCM with a key of 256 bits.
+    #[value(name = "aes-256")]
+    Aes256,
 }
 
 /// What containers reach.

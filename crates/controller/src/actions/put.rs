@@ -60,10 +60,14 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
         compose::check::check(controller, &name, components).await?;
     }
     let now = environment::now();
-    let action = match &found {
+    let mut action = match &found {
         Some(found) => update(Action::clone(found), put, now),
         None => create(name, put, now)?,
     };
+    // A sequence's are the names of its components.
+    if action.exec.components().is_none() {
+        action.parameters = controller.locked(action.parameters)?;
+    }
     if let Ok(runtime) = controller.config.manifest.resolve(action.exec.kind())
         && runtime.deprecated
     {

@@ -141,6 +141,7 @@ impl World {
             subjects: store.clone(),
             dispatch: Dispatch::new(wire.clone()),
             records,
+            secrets: Arc::default(),
             platform: Arc::new(Nothing),
         };
         Self { controller: Controller::new(config, parts), wire, store, folder }

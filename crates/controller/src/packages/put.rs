@@ -45,10 +45,11 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
         check_bound(controller, bound).await?;
     }
     let now = environment::now();
-    let package = match &found {
+    let mut package = match &found {
         Some(found) => update(Package::clone(found), put, now),
         None => create(name, put, now),
     };
+    package.parameters = controller.locked(package.parameters)?;
     let view = package_view(&package);
     controller.documents.put(&Document::Package(package), found.as_ref().map(|f| f.revision())).await?;
     Ok(Reply::json(StatusCode::OK, &view))

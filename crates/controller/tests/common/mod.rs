@@ -82,6 +82,7 @@ impl World {
                     subjects: store.clone(),
                     dispatch: Dispatch::new(bus.clone()),
                     records: Records::open(whisker_journal::Config::new(folder.path()), store.clone()).unwrap(),
+                    secrets: Arc::default(),
                     platform: Arc::new(Nothing),
                 },
             );

@@ -251,6 +251,7 @@ impl World {
             entities: Arc::new(Line { to: self.store.clone(), cut: cut.clone() }),
             activations: Arc::new(Line { to: self.store.clone(), cut: cut.clone() }),
             sandbox: Arc::new(self.fake.clone()),
+            secrets: Arc::default(),
             spool: Spool::open(whisker_journal::Config::new(folder)).unwrap(),
             clock: Arc::new(move || EPOCH + began.elapsed().as_millis() as u64),
         };
@@ -324,6 +325,7 @@ impl World {
             blocking: true,
             content: RawValue::from_string(content.to_string()).unwrap().into(),
             init_args: vec![],
+            locked_args: Default::default(),
             cause: None,
         }
     }

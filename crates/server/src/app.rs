@@ -10,24 +10,15 @@ use std::{
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use whisker_bus::ControllerId;
 use whisker_bus_embedded::EmbeddedBus;
-use whisker_controller::{Controller, Limits, Parts, Records};
+use whisker_controller::{Controller, Parts, Records};
 use whisker_dispatch::Dispatch;
-use whisker_entity::{Allowance, LimitRange, LimitRanges, Manifest, Millis};
+use whisker_entity::{Manifest, Millis};
 use whisker_invoker::{Invoker, Spool};
-use whisker_pool::{Shape, Stem};
-use whisker_sandbox_process::{Nat, ProcessSandbox};
+use whisker_sandbox_process::ProcessSandbox;
 use whisker_store_embedded::Embedded;
 
-use crate::{
-    listener::Listener,
-    platform::Process,
-    retention, secrets,
-    settings::{Durability, Network, Serve},
-    subjects, telemetry,
-    units::Size,
-};
+use crate::{configure, listener::Listener, platform::Process, retention, settings::Serve, subjects, telemetry};
 
 /// Requests and then runs get this long to end, each, beyond which they are cut.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
@@ -41,16 +32,15 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = std::time::Instant::now();
     let data_dir = settings.data_dir()?;
-    let secrets = Arc::new(secrets::read(settings)?);
     let manifest =
         Arc::new(Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")?);
 
     // First what belongs to one server at a time: a second one ends here.
-    let store = Arc::new(open_store(&store_config(settings, &data_dir)).await.context("cannot open the store")?);
-    let (bus, recovered) = EmbeddedBus::open(bus_config(settings, &data_dir)).context("cannot open the bus")?;
+    let store = Arc::new(open_store(&configure::store(settings, &data_dir)).await.context("cannot open the store")?);
+    let (bus, recovered) = EmbeddedBus::open(configure::bus(settings, &data_dir)).context("cannot open the bus")?;
     let bus = Arc::new(bus);
-    let spool = Spool::open(journal_config(settings, &data_dir, "spool")).context("cannot open the spool")?;
-    let records = Records::open(journal_config(settings, &data_dir, "records"), store.clone())
+    let spool = Spool::open(configure::journal(settings, &data_dir, "spool")).context("cannot open the spool")?;
+    let records = Records::open(configure::journal(settings, &data_dir, "records"), store.clone())
         .context("cannot open the journal of promised records")?;
     if recovered.queued + recovered.interrupted > 0 {
         tracing::info!(
@@ -66,19 +56,18 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
 
     let metrics = telemetry::count()?;
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
-    let sandbox_config = sandbox_config(settings, &data_dir, address);
+    let sandbox_config = configure::sandbox(settings, &data_dir, address);
     let platform = Process::new(metrics, sandbox_config.archive);
 
     let dispatch = Dispatch::new(bus.clone());
     let controller = Controller::new(
-        controller_config(settings, manifest.clone()),
+        configure::controller(settings, manifest.clone()),
         Parts {
             entities: store.clone(),
             activations: store.clone(),
             subjects: store.clone(),
             dispatch,
             records: records.clone(),
-            secrets: secrets.clone(),
             platform: platform.clone(),
         },
     );
@@ -96,13 +85,12 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         .context("looking at the host ended badly")?
         .context("cannot isolate user code on this host")?;
     let invoker = Invoker::new(
-        invoker_config(settings, &manifest)?,
+        configure::invoker(settings, &manifest)?,
         whisker_invoker::Parts {
             bus: bus.clone(),
             entities: store.clone(),
             activations: store.clone(),
             sandbox: Arc::new(sandbox),
-            secrets,
             spool,
             clock: Arc::new(now),
         },
@@ -190,14 +178,12 @@ async fn open_store(config: &whisker_store_embedded::Config) -> Result<Embedded,
     }
 }
 
-/// Processors of this machine.
-pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
-}
-
 /// The wall clock, for what is dated.
 fn now() -> Millis {
-    #[expect(clippy::disallowed_methods, reason = "the process's one wall clock, handed to whoever dates something")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the wall clock of whoever is handed one; the controller reads its own"
+    )]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -217,140 +203,5 @@ fn greet(address: SocketAddr, data_dir: &Path, standard: &subjects::Standard, se
     if let Some((_, key)) = standard.shown.first() {
         println!("  try: curl -u {} http://{address}/api/v1/namespaces/_/actions", key.expose());
         println!("   or: wsk property set --apihost http://{address} --auth {}", key.expose());
-    }
-}
-
-fn store_config(settings: &Serve, data_dir: &Path) -> whisker_store_embedded::Config {
-    let durability = match settings.durability {
-        Durability::Process => whisker_store_embedded::Durability::Process,
-        Durability::Power => whisker_store_embedded::Durability::Power,
-    };
-    whisker_store_embedded::Config { durability, ..whisker_store_embedded::Config::new(data_dir) }
-}
-
-fn journal_config(settings: &Serve, data_dir: &Path, name: &str) -> whisker_journal::Config {
-    let durability = match settings.durability {
-        Durability::Process => whisker_journal::Durability::Process,
-        Durability::Power => whisker_journal::Durability::Power,
-    };
-    whisker_journal::Config { durability, ..whisker_journal::Config::new(data_dir.join(name)) }
-}
-
-fn bus_config(settings: &Serve, data_dir: &Path) -> whisker_bus_embedded::Config {
-    whisker_bus_embedded::Config {
-        queue_messages: settings.queue_max,
-        ..whisker_bus_embedded::Config::new(journal_config(settings, data_dir, "bus"))
-    }
-}
-
-/// What any namespace may get, and what one without limits of its own gets.
-fn allowances(settings: &Serve) -> (Allowance, Allowance) {
-    let base = Allowance::default();
-    let up_to = |range: LimitRange, max: u64| LimitRange { max: max.max(range.min), ..range };
-    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let most = Allowance {
-        actions: LimitRanges {
-            timeout_ms: up_to(base.actions.timeout_ms, millis(settings.action_timeout_max)),
-            memory_mb: up_to(base.actions.memory_mb, settings.action_memory_max.megabytes()),
-            logs_mb: up_to(base.actions.logs_mb, settings.action_logs_max.megabytes()),
-            concurrency: up_to(base.actions.concurrency, settings.action_concurrency_max.into()),
-        },
-        payload_bytes: settings.payload_max.0,
-        truncation_bytes: settings.truncation_max.unwrap_or(settings.payload_max).0,
-        ..base
-    };
-    let no_more = |range: LimitRange, max: Option<u64>| up_to(range, max.unwrap_or(range.max).min(range.max));
-    let unset = Allowance {
-        actions: LimitRanges {
-            timeout_ms: no_more(most.actions.timeout_ms, settings.namespace_timeout_max.map(millis)),
-            memory_mb: no_more(most.actions.memory_mb, settings.namespace_memory_max.map(Size::megabytes)),
-            logs_mb: no_more(most.actions.logs_mb, settings.namespace_logs_max.map(Size::megabytes)),
-            concurrency: no_more(most.actions.concurrency, settings.namespace_concurrency_max.map(Into::into)),
-        },
-        payload_bytes: settings.namespace_payload_max.unwrap_or(settings.payload_max).0,
-        ..most
-    };
-    (most, unset)
-}
-
-fn controller_config(settings: &Serve, manifest: Arc<Manifest>) -> whisker_controller::Config {
-    let (most, unset) = allowances(settings);
-    let base = Limits::default();
-    let limits = Limits {
-        actions: most.actions,
-        unset: Some(unset),
-        parameters_max_bytes: most.parameters_bytes,
-        payload_max_bytes: most.payload_bytes,
-        truncation_max_bytes: most.truncation_bytes,
-        invocations_per_minute: settings.invocations_per_minute,
-        concurrent_invocations: settings.concurrent_invocations,
-        fires_per_minute: settings.fires_per_minute,
-        code_max_bytes: settings.action_code_max.0,
-        // Code comes as JSON text, with parameters beside it.
-        body_max_bytes: base.body_max_bytes.max(settings.action_code_max.0 + 2 * most.parameters_bytes),
-        blocking_wait: settings.blocking_wait,
-        ..base
-    };
-    whisker_controller::Config {
-        id: ControllerId("0".into()),
-        manifest,
-        limits,
-        build_date: env!("WHISKER_BUILD_DATE").into(),
-        build_number: env!("CARGO_PKG_VERSION").into(),
-    }
-}
-
-fn invoker_config(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisker_invoker::Config> {
-    let (most, unset) = allowances(settings);
-    let user_memory_mb = match settings.container_memory {
-        Some(size) => size.megabytes(),
-        None => (memory_of_this_machine()? * 6 / 10) >> 20,
-    };
-    let stem = |runtime: &whisker_entity::Runtime| {
-        let kind: Arc<str> = runtime.kind.as_str().into();
-        let cells = runtime.stem_cells.iter().filter_map(move |cells| {
-            let shape = Shape { kind: kind.clone(), memory_mb: cells.memory_mb()?, concurrent: false };
-            Some(Stem { shape, count: cells.initial_count })
-        });
-        cells.collect::<Vec<_>>()
-    };
-    let prewarm = if settings.no_prewarm { Vec::new() } else { manifest.runtimes().flat_map(stem).collect() };
-    Ok(whisker_invoker::Config {
-        user_memory_mb,
-        pause_grace: Some(settings.pause_grace),
-        keep_warm: settings.keep_warm,
-        parallel: processors().max(2),
-        prewarm,
-        most,
-        unset: Some(unset),
-        stop_grace: settings.shutdown_grace,
-        ..whisker_invoker::Config::default()
-    })
-}
-
-/// Bytes of memory that this machine has.
-fn memory_of_this_machine() -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").context("cannot see how much memory this machine has")?;
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kilobytes = total.and_then(|rest| rest.trim().strip_suffix("kB")).and_then(|n| n.trim().parse::<u64>().ok());
-    Ok(kilobytes.context("cannot see how much memory this machine has: use --container-memory")? << 10)
-}
-
-fn sandbox_config(settings: &Serve, data_dir: &Path, address: SocketAddr) -> whisker_sandbox_process::Config {
-    let network = match settings.network {
-        Network::Nat => {
-            whisker_sandbox_process::Network::Nat(Nat { denied: settings.network_deny.clone(), ..Nat::default() })
-        }
-        Network::None => whisker_sandbox_process::Network::None,
-        Network::Host => whisker_sandbox_process::Network::Host,
-    };
-    let api_host = settings.api_host.clone().unwrap_or_else(|| format!("http://{address}"));
-    whisker_sandbox_process::Config {
-        network,
-        cgroup_parent: settings.cgroup_parent.clone(),
-        log_cap_bytes: settings.action_logs_max.0 + (1 << 20),
-        environment: [("__OW_API_HOST".to_owned(), api_host)].into(),
-        insecure_no_sandbox: settings.insecure_no_sandbox,
-        ..whisker_sandbox_process::Config::new(data_dir.join("sandbox"))
     }
 }

@@ -3,10 +3,10 @@
 
 mod admin;
 mod app;
+mod configure;
 mod listener;
 mod platform;
 mod retention;
-mod secrets;
 mod settings;
 mod subjects;
 mod telemetry;
@@ -37,7 +37,7 @@ fn serve(settings: &Serve) -> anyhow::Result<()> {
     // A wake-up across processors costs more than a warm run, and containers
     // need processors too: with all of them taken by the server's own threads,
     // a call on two processors was measured to cost a fifth more.
-    let threads = settings.threads.map_or_else(|| (app::processors() / 2).max(1), NonZeroUsize::get);
+    let threads = settings.threads.map_or_else(|| (configure::processors() / 2).max(1), NonZeroUsize::get);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let served = runtime.block_on(async {
         let cancel = CancellationToken::new();

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
@@ -182,7 +182,15 @@ impl Controller {
             duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             "request answered"
         );
-        reply.finish(&transaction, head.method == Method::HEAD)
+        let mut response = reply.finish(&transaction, head.method == Method::HEAD);
+        // With chunks there may have been a length as well, which the HTTP
+        // library has dropped: whoever stands between us and the client may
+        // have gone by that one. So nothing that follows on this connection is
+        // taken for a request (RFC 9112, 6.1).
+        if head.headers.contains_key(header::TRANSFER_ENCODING) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
 
     async fn reply(
@@ -192,7 +200,9 @@ impl Controller {
         peer: IpAddr,
         transaction: &TransactionId,
     ) -> Result<Reply, Rejection> {
-        if head.uri.path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET_BYTES) {
+        let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if target_bytes > MAX_TARGET_BYTES || header_bytes > MAX_HEADER_BYTES {
             return Err(Rejection::HeadersTooLarge);
         }
         let resource = match route(&head.method, head.uri.path())? {
@@ -225,9 +235,7 @@ impl Controller {
 
     async fn open(&self, route: Route) -> Result<Reply, Rejection> {
         match route {
-            Route::Options { api } => {
-                Ok(Reply::words(StatusCode::OK).cors(if api { Cors::Rest } else { Cors::Top }))
-            }
+            Route::Options { api } => Ok(Reply::words(StatusCode::OK).cors(if api { Cors::Rest } else { Cors::Top })),
             Route::Ping => Ok(Reply::text(StatusCode::OK, "pong").cors(Cors::Bare)),
             Route::Deployment => Ok(info::deployment(&self.config)),
             Route::Api => Ok(info::api(&self.config)),
@@ -244,6 +252,8 @@ impl Controller {
 
 /// Longest path and query, as OpenWhisk's server takes them.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
+/// Most that the names and values of headers take.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// Labels are few and fixed, whatever clients send.
 fn method_label(method: &Method) -> &'static str {

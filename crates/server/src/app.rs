@@ -18,7 +18,9 @@ use whisker_invoker::{Invoker, Spool};
 use whisker_sandbox_process::ProcessSandbox;
 use whisker_store_embedded::Embedded;
 
-use crate::{configure, listener::Listener, platform::Process, retention, settings::Serve, subjects, telemetry};
+use crate::{
+    configure, listener::Listener, platform::Process, retention, secrets, settings::Serve, subjects, telemetry,
+};
 
 /// Requests and then runs get this long to end, each, beyond which they are cut.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
@@ -32,6 +34,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = std::time::Instant::now();
     let data_dir = settings.data_dir()?;
+    let secrets = Arc::new(secrets::read(settings)?);
     let manifest =
         Arc::new(Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")?);
 
@@ -68,6 +71,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
             subjects: store.clone(),
             dispatch,
             records: records.clone(),
+            secrets: secrets.clone(),
             platform: platform.clone(),
         },
     );
@@ -91,6 +95,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
             entities: store.clone(),
             activations: store.clone(),
             sandbox: Arc::new(sandbox),
+            secrets,
             spool,
             clock: Arc::new(now),
         },

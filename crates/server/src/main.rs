@@ -7,6 +7,7 @@ mod configure;
 mod listener;
 mod platform;
 mod retention;
+mod secrets;
 mod settings;
 mod subjects;
 mod telemetry;

@@ -252,18 +252,9 @@ impl Parts {
         let group = isolation.groups.create(number.to_string(), limits)?;
         let launcher = format!("/runtimes/{}", launch.launcher);
         let command: Vec<String> = launch.command.iter().cloned().chain([launcher]).collect();
-        let view = bwrap::View {
-            etc: self.host.as_seen(&self.host.root().join("etc")),
-            runtimes: self.host.as_seen(&self.host.runtimes()),
-            action: self.host.as_seen(&folder),
-            modules: self.host.modules(),
-            read_only: &self.config.read_only,
-            // Memory files count as memory of the container. Half of it, so
-            // that a full disk is met before an exhausted memory.
-            tmp_bytes: u64::from(memory_mb) << 19,
-            unshare_network: self.config.network == Network::None,
-            command: &command,
-        };
+        // Memory files count as memory of the container. Half of it, so that a
+        // full disk is met before an exhausted memory.
+        let view = self.view(&folder, u64::from(memory_mb) << 19, &command);
         let environment = self.environment(launch);
         let spawned = self.spawn_isolated(isolation, &view, &environment, &descriptors, &group, &belongings);
         match spawned {
@@ -275,6 +266,20 @@ impl Parts {
                 group.remove_empty();
                 Err(error.into_io())
             }
+        }
+    }
+
+    /// What a container sees of this host, its code being in `folder`.
+    fn view<'a>(&'a self, folder: &Path, tmp_bytes: u64, command: &'a [String]) -> bwrap::View<'a> {
+        bwrap::View {
+            etc: self.host.as_seen(&self.host.root().join("etc")),
+            runtimes: self.host.as_seen(&self.host.runtimes()),
+            action: self.host.as_seen(folder),
+            modules: self.host.modules(),
+            read_only: &self.config.read_only,
+            tmp_bytes,
+            unshare_network: self.config.network == Network::None,
+            command,
         }
     }
 
@@ -368,16 +373,7 @@ impl Parts {
             |source| Unavailable::Cgroups { lacking: cgroup::Lacking::Limits(source), root: isolation.users.is_some() };
         let group = isolation.groups.create("trial".to_owned(), limits).map_err(refused)?;
         let command = ["/usr/bin/true".to_owned()];
-        let view = bwrap::View {
-            etc: self.host.as_seen(&self.host.root().join("etc")),
-            runtimes: self.host.as_seen(&self.host.runtimes()),
-            action: self.host.as_seen(&folder),
-            modules: self.host.modules(),
-            read_only: &self.config.read_only,
-            tmp_bytes: 1 << 20,
-            unshare_network: self.config.network == Network::None,
-            command: &command,
-        };
+        let view = self.view(&folder, 1 << 20, &command);
         let descriptors = vec![(orders.as_fd(), 0), (orders.as_fd(), 1), (stderr.as_fd(), 2)];
         let spawned = self.spawn_isolated(isolation, &view, &[], &descriptors, &group, &belongings);
         drop((orders, stderr));

@@ -6,7 +6,8 @@
 //! its own, and the change that stores the action writes only what is missing.
 //! Until an action uses it, code is not there for anyone. What was staged for
 //! an action that never came is noted in `staged`, and taken away when the
-//! upload is refused or, after a crash, when the file is opened.
+//! upload is refused, when its caller goes away, or, after a crash, when the
+//! file is opened.
 
 use std::sync::Arc;
 
@@ -34,6 +35,11 @@ impl Upload {
     /// Whether it is to be staged.
     pub(crate) fn is_large(&self) -> bool {
         self.text.len() > PIECE
+    }
+
+    /// Takes back what is staged from here on, should the caller go away.
+    pub(crate) fn staging<'a>(&'a self, writer: &'a Writer) -> Staging<'a> {
+        Staging { upload: self, writer }
     }
 
     /// Writes the pieces, one after the other, so that others come between.
@@ -78,6 +84,27 @@ impl Upload {
         let piece = &text[number * PIECE..text.len().min((number + 1) * PIECE)];
         let mut insert = connection.prepare_cached("INSERT INTO code (hash, number, piece) VALUES (?, ?, ?)")?;
         insert.execute(params![hash, row, piece]).map(drop)
+    }
+}
+
+/// An upload under way. Each has other code, and a client that breaks off again
+/// and again must not fill the disk with it.
+pub(crate) struct Staging<'a> {
+    upload: &'a Upload,
+    writer: &'a Writer,
+}
+
+impl Staging<'_> {
+    /// It was stored, or taken back.
+    pub(crate) fn ended(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        let hash = self.upload.hash.to_bytes();
+        self.writer.post(move |changes| collect(&changes.connection, hash).map_err(database));
     }
 }
 

@@ -41,6 +41,7 @@ impl Entities for Embedded {
         // A writer that comes too late is told so before it uploads.
         self.readers().quick(|connection| entity.check(connection, based_on.as_ref()))?;
         self.has_room_for(&upload)?;
+        let staging = upload.staging(self.writer());
         let put = async {
             upload.stage(self.writer()).await?;
             self.writer().write(0, move |changes| entity.put(changes, based_on.as_ref())).await
@@ -51,6 +52,7 @@ impl Entities for Embedded {
         {
             tracing::warn!(error = %e, "staged code is left until the next start");
         }
+        staging.ended();
         put
     }
 

@@ -153,6 +153,13 @@ impl Writer {
         let late = || Error::Unavailable("the writer took too long; the change may still be made".into());
         tokio::time::timeout(PATIENCE, written).await.unwrap_or_else(|_| Err(late()))
     }
+
+    /// Leaves a change to be made after those that wait, for nobody to hear of;
+    /// dropped if too many do.
+    pub(crate) fn post(&self, change: impl FnMut(&mut Changes) -> Result<(), Error> + Send + 'static) {
+        let (caller, _) = oneshot::channel();
+        let _ = self.queue.try_send(Box::new(Job { bytes: 0, change, outcome: None, caller }));
+    }
 }
 
 fn ended() -> Error {

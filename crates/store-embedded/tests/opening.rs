@@ -1,7 +1,7 @@
 //! What can be found when a store is opened, and what is said about it.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
 use rusqlite::Connection;
 use whisker_entity::CodeHash;
@@ -139,4 +139,25 @@ async fn an_upload_that_never_ended_is_swept_away() {
         |table| file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((left("code"), left("staged")), (3, 0));
     assert!(*store.code(CodeHash::of(&code)).await.unwrap() == *code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_whose_caller_goes_away_is_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()).unwrap());
+    let file = Connection::open(dir.path().join("store.db")).unwrap();
+    let left =
+        |table| file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+    let upload = tokio::spawn({
+        let (store, code) = (store.clone(), "x".repeat(48 << 20));
+        async move { Entities::put(&*store, &Document::Action(action("ns/a", &code, 1)), None).await }
+    });
+    while left("staged") == 0 {
+        tokio::task::yield_now().await;
+    }
+    upload.abort();
+    assert!(upload.await.is_err(), "it was under way");
+    // Changes are made in their order.
+    Entities::put(&*store, &sequence("ns/b", 1), None).await.unwrap();
+    assert_eq!((left("code"), left("staged")), (0, 0));
 }

@@ -20,8 +20,7 @@ need curl curl
 need bwrap bubblewrap
 need ip iproute2
 need nft nftables
-need iptables iptables
-ls /usr/bin/node /usr/local/bin/node >/dev/null 2>&1 || ls /usr/bin/node >/dev/null 2>&1 || packages="$packages nodejs"
+[ -x /usr/bin/node ] || [ -x /usr/local/bin/node ] || packages="$packages nodejs"
 [ -x /usr/bin/python3 ] || packages="$packages python3"
 if [ "$task" = test ]; then
     need npm npm
@@ -47,7 +46,7 @@ if [ -n "$packages" ]; then
 fi
 
 if ! command -v cargo >/dev/null 2>&1; then
-    echo "Rust is missing: https://rustup.rs installs it (1.88 or newer)" >&2
+    echo "Rust is missing: https://rustup.rs installs it (1.89 or newer)" >&2
     exit 1
 fi
 

@@ -1,8 +1,11 @@
 # Every task that people and CI run. `make help` lists them.
 
 CARGO ?= cargo
-# wsk to test with: make test-clients WSK=/path/to/wsk
+# Clients of OpenWhisk to test with, as paths. aio is npm's @adobe/aio-cli.
 WSK ?=
+WSKDEPLOY ?=
+AIO ?=
+CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO),--test aio)
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-api test-clients bench check docs
@@ -28,10 +31,12 @@ test-api: ## schemathesis against the OpenAPI documents of the real binary, for 
 	$(CARGO) build --locked -p whisker-server
 	python3 compat/schemathesis/run.py target/debug/whisker
 
-test-clients: ## The tests by clients, the original wsk among them: make test-clients WSK=path
+test-clients: ## The original clients that are given: make test-clients WSK=path WSKDEPLOY=path AIO=path
 	@scripts/install-deps.sh test
-	@test -n "$(WSK)" || { echo "say which wsk: make test-clients WSK=/path/to/wsk" >&2; exit 2; }
-	WSK="$(abspath $(WSK))" $(CARGO) test --locked -p whisker-server --features original-wsk --test clients --test golden --test wsk
+	@test -n "$(CLIENTS)" || { echo "say which: make test-clients WSK=/path/to/wsk WSKDEPLOY=... AIO=..." >&2; exit 2; }
+	WSK="$(abspath $(WSK))" WSKDEPLOY="$(abspath $(WSKDEPLOY))" AIO="$(abspath $(AIO))" \
+		$(CARGO) test --locked -p whisker-server --features original-clients --no-fail-fast \
+		--test clients $(CLIENTS) -- --show-output
 
 bench: ## Floors and Whisker side by side, with ratios (docs/performance.md)
 	@scripts/install-deps.sh run

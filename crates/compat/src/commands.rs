@@ -4,17 +4,41 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command as Process, Stdio},
+    sync::LazyLock,
+    time::{Duration, Instant},
 };
+
+use regex::Regex;
 
 use serde::Deserialize;
 use serde_json::Value;
+use whisker_testkit::pause;
 
 use crate::{
-    compare,
+    Differences, Tally, compare,
     placeholder::{Variables, expand_text, stands_for},
 };
+
+/// What `guest` had before the first recorded command: the lists show it. Older
+/// first, since lists begin with the newest.
+const BEFORE: [&[&str]; 9] = [
+    &["action", "create", "err", "bad.js"],
+    &["package", "create", "pk"],
+    &["action", "create", "pk/a", "hello.js"],
+    &["action", "create", "pyhello", "hello.py", "--kind", "python:3.11"],
+    &["action", "create", "pyhello2", "hello.py", "--kind", "python:3.11"],
+    &["action", "create", "hello", "hello.js"],
+    &["action", "create", "seq3", "--sequence", "hello,err"],
+    &["trigger", "create", "t1"],
+    &["rule", "create", "r1", "t1", "hello"],
+];
+
+/// Longest that a record may take to be in lists. OpenWhisk's come late too.
+const RECORDED: Duration = Duration::from_secs(10);
+/// Time between two looks.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// The file `compat/golden/cli/wsk.json`.
 #[derive(Debug, Deserialize)]
@@ -50,8 +74,15 @@ impl Commands {
         serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    /// Runs all of them in `folder`, which is empty; what was otherwise, in words.
-    pub fn play(&self, wsk: &Path, folder: &Path, url: &str, auth: &str) -> Vec<String> {
+    /// Runs all of them in `folder`, which is empty; what went wrong, in words.
+    pub fn play(
+        &self,
+        differences: &Differences,
+        wsk: &Path,
+        folder: &Path,
+        url: &str,
+        auth: &str,
+    ) -> (Tally, Vec<String>) {
         let write = |name: &str, text: &str| {
             fs::write(folder.join(name), text).unwrap_or_else(|error| panic!("cannot write {name}: {error}"));
         };
@@ -63,35 +94,77 @@ impl Commands {
             ("HOST".to_owned(), url.trim_start_matches("http://").to_owned()),
             ("AUTH".to_owned(), auth.to_owned()),
         ]);
-        let one = |command: &Command| command.play(wsk, folder, &variables);
-        self.commands.iter().filter_map(one).collect()
+        let (mut tally, mut failures) = (Tally::default(), Vec::new());
+        for argv in BEFORE {
+            let (exit, [_, stderr]) = run(wsk, folder, argv);
+            if exit != Some(0) {
+                failures.push(format!("before all: wsk {}\n    {stderr}", argv.join(" ")));
+            }
+        }
+        for (number, command) in (1..).zip(&self.commands) {
+            let entry = differences.commands.iter().find(|entry| entry.command == number);
+            let stdout = entry.map_or(&command.stdout, |entry| &entry.stdout);
+            let found = command.play(stdout, wsk, folder, &variables);
+            match (found.is_empty(), entry) {
+                (true, None) => tally.same += 1,
+                (true, Some(_)) => tally.otherwise += 1,
+                (false, _) => {
+                    tally.failed += 1;
+                    let lines: String = found.iter().map(|line| format!("\n    {line}")).collect();
+                    failures.push(format!("command {number}: wsk {}{lines}", command.argv.join(" ")));
+                }
+            }
+        }
+        (tally, failures)
     }
 }
 
 impl Command {
-    fn play(&self, wsk: &Path, folder: &Path, variables: &Variables) -> Option<String> {
+    /// What was otherwise. Only reads of records are repeated until they are
+    /// right: they change nothing.
+    fn play(&self, stdout: &str, wsk: &Path, folder: &Path, variables: &Variables) -> Vec<String> {
         let expand = |text: &str| expand_text(text, variables).unwrap_or_else(|name| panic!("unknown ${{{name}}}"));
         let argv: Vec<String> = self.argv.iter().map(|argument| expand(argument)).collect();
-        let output = Process::new(wsk)
-            .args(&argv)
-            .current_dir(folder)
-            .env("WSK_CONFIG_FILE", PathBuf::from(folder).join(".wskprops"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap_or_else(|error| panic!("cannot run {}: {error}", wsk.display()));
-        let mut found = Vec::new();
-        if output.status.code() != Some(self.exit) {
-            found.push(format!("exit code: expected {}, got {:?}", self.exit, output.status.code()));
+        let expected = [("stdout", expand(&columns(stdout))), ("stderr", expand(&columns(&self.stderr)))];
+        let begun = Instant::now();
+        loop {
+            let (exit, actual) = run(wsk, folder, &argv);
+            let mut found = Vec::new();
+            if exit != Some(self.exit) {
+                found.push(format!("exit code: expected {}, got {exit:?}", self.exit));
+            }
+            for ((stream, expected), actual) in expected.iter().zip(actual) {
+                found.extend(printed(expected, &actual).into_iter().map(|line| format!("{stream}: {line}")));
+            }
+            if found.is_empty() || argv[0] != "activation" || begun.elapsed() > RECORDED {
+                return found;
+            }
+            pause(BETWEEN);
         }
-        for (stream, expected, actual) in
-            [("stdout", &self.stdout, output.stdout), ("stderr", &self.stderr, output.stderr)]
-        {
-            let differences = printed(&expand(expected), &String::from_utf8_lossy(&actual));
-            found.extend(differences.into_iter().map(|line| format!("{stream}: {line}")));
-        }
-        let lines: String = found.iter().map(|line| format!("\n    {line}")).collect();
-        (!found.is_empty()).then(|| format!("wsk {}{lines}", argv.join(" ")))
     }
+}
+
+/// Runs one command; its exit code, if it has one, and both streams.
+fn run(wsk: &Path, folder: &Path, argv: &[impl AsRef<std::ffi::OsStr>]) -> (Option<i32>, [String; 2]) {
+    let output = Process::new(wsk)
+        .args(argv)
+        .current_dir(folder)
+        .env("WSK_CONFIG_FILE", folder.join(".wskprops"))
+        // It speaks the language of these.
+        .env("LANG", "en_US.UTF-8")
+        .env("LC_ALL", "en_US.UTF-8")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {}: {error}", wsk.display()));
+    (output.status.code(), [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// A table's times and durations were recorded as such, and are printed in
+/// columns: without a zone, and with spaces up to the next one.
+fn columns(text: &str) -> String {
+    static DURATION: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\$\{duration\} +").unwrap_or_else(|error| panic!("{error}")));
+    DURATION.replace_all(&text.replace("${timestamp}", "${shown}"), "$${filled}").into_owned()
 }
 
 /// Differences of what was printed. A document that begins on a line of its own
@@ -160,6 +233,19 @@ mod tests {
         assert_eq!(printed(expected, "ok: got it\n{\"b\":\"x\",\"a\":5}\n"), Vec::<String>::new());
         assert_eq!(printed(expected, "ok: got it\n{\"b\":\"y\",\"a\":5}\n"), ["/b: expected \"x\", got \"y\""]);
         assert_eq!(printed("error: (code ${transid})\n", "error: (code x)\n").len(), 1);
+    }
+
+    #[test]
+    fn the_filling_of_a_column_depends_on_what_is_in_it() {
+        let expected = columns("${timestamp} warm  ${duration}        success\n");
+        for (actual, same) in [
+            ("2026-11-21 04:41:32 warm  0s         success\n", true),
+            ("2026-11-21 04:41:32 warm  1m2.5s     success\n", true),
+            ("2026-11-21 04:41:32 warm  0s         failure\n", false),
+            ("2026-11-21T04:41:32Z warm  0s         success\n", false),
+        ] {
+            assert_eq!(printed(&expected, actual).is_empty(), same, "{actual}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct Differences {
     pub reasons: BTreeMap<String, Reason>,
     /// Steps that are answered otherwise.
     pub steps: Vec<Difference>,
+    /// Commands of the original `wsk` that print something else.
+    pub commands: Vec<Printed>,
     /// Requests for parts of the API that are not there yet: they are not sent.
     pub later: Vec<Later>,
 }
@@ -47,6 +49,18 @@ pub struct Difference {
     pub change: BTreeMap<String, Value>,
 }
 
+/// A command that prints something else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Printed {
+    /// Its number in `golden/cli/wsk.json`, from 1.
+    pub command: usize,
+    /// Name of the reason.
+    pub reason: String,
+    /// What it prints.
+    pub stdout: String,
+}
+
 /// Requests that are not sent yet.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,8 +85,9 @@ impl Differences {
         let text = fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
         let read: Differences =
             serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        for step in &read.steps {
-            assert!(read.reasons.contains_key(&step.reason), "no reason is called {:?}", step.reason);
+        let used = read.steps.iter().map(|step| &step.reason);
+        for reason in used.chain(read.commands.iter().map(|command| &command.reason)) {
+            assert!(read.reasons.contains_key(reason), "no reason is called {reason:?}");
         }
         read
     }

@@ -33,6 +33,11 @@ fn part(differences: &Differences) -> String {
             let word = if steps.len() == 1 { "exchange" } else { "exchanges" };
             part += &format!("In {} recorded {word} of {}.\n\n", steps.len(), groups.join(", "));
         }
+        let commands = differences.commands.iter().filter(|command| command.reason == *name).count();
+        if commands > 0 {
+            let word = if commands == 1 { "command" } else { "commands" };
+            part += &format!("In {commands} recorded {word} of `wsk`.\n\n");
+        }
     }
     part
 }

@@ -23,6 +23,10 @@ fn pattern(name: &str) -> Option<&'static str> {
         "millis" => r"\d{13}",
         "uuid" => "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
         "timestamp" => r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z",
+        // As `wsk` prints them in columns: the time where it runs, and a number
+        // with what fills its column.
+        "shown" => r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d",
+        "filled" => r"(?:[0-9.]+(?:µs|ms|s|m|h))+ +",
         "duration" => r"[0-9.]+(?:ms|s|m[0-9.]+s)?",
         "host" => r"[A-Za-z0-9.\[\]:-]+",
         "logtime" => r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[0-9TZ:. -]{11}",

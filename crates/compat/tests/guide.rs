@@ -1,6 +1,6 @@
 //! What users are told about differences is what the tests allow.
 
-use whisker_compat::{Differences, Document, guide};
+use whisker_compat::{Commands, Differences, Document, guide};
 
 #[test]
 fn the_guide_tells_every_difference() {
@@ -26,7 +26,18 @@ fn every_difference_is_of_a_step_that_there_is() {
         let there = |name: &String| group.iter().any(|group| group.scenarios.iter().any(|s| s.name == *name));
         assert!(later.scenario.as_ref().is_none_or(there), "{later:?}");
     }
+    let commands = Commands::read().commands;
+    for entry in &differences.commands {
+        let command = entry.command.checked_sub(1).and_then(|index| commands.get(index));
+        assert_ne!(
+            command.unwrap_or_else(|| panic!("{entry:?}")).stdout,
+            entry.stdout,
+            "it changes nothing: {entry:?}"
+        );
+    }
     for name in differences.reasons.keys() {
-        assert!(differences.steps.iter().any(|step| step.reason == *name), "nothing differs for the reason {name:?}");
+        let used = differences.steps.iter().map(|step| &step.reason);
+        let mut used = used.chain(differences.commands.iter().map(|command| &command.reason));
+        assert!(used.any(|reason| reason == name), "nothing differs for the reason {name:?}");
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use whisker_compat::Commands;
+use whisker_compat::{Commands, Differences};
 use whisker_testkit::{GUEST, Server};
 
 #[test]
@@ -14,6 +14,7 @@ fn it_prints_what_it_prints_with_openwhisk() {
     let folder = server.data_dir().with_file_name("wsk");
     std::fs::create_dir(&folder).expect("a new folder");
     let url = format!("http://{}", server.address());
-    let failures = Commands::read().play(Path::new(&wsk), &folder, &url, GUEST);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let (tally, failures) = Commands::read().play(&Differences::read(), Path::new(&wsk), &folder, &url, GUEST);
+    eprintln!("wsk: {tally}");
+    assert!(failures.is_empty(), "wsk: {tally}\n{}", failures.join("\n"));
 }

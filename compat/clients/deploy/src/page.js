@@ -1,0 +1,3 @@
+function main({ name }) {
+  return { body: `<p>Good morning, ${name || 'stranger'}</p>` };
+}

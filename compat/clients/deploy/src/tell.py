@@ -1,0 +1,2 @@
+def main(args):
+    return {"forecast": "{city}: {mean} {unit}".format(**args)}

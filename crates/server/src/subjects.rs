@@ -21,8 +21,8 @@ const STANDARD: [(&str, &str); 2] = [
 
 /// What was found or made.
 pub struct Standard {
-    /// The guest's key, if it may be shown: the published one, or one that was
-    /// made just now.
+    /// Keys that may be shown, by subject: the published ones, or those that
+    /// were made just now.
     pub shown: Vec<(&'static str, AuthKey)>,
 }
 
@@ -34,26 +34,26 @@ pub async fn ensure(subjects: &dyn Subjects, listen: IpAddr) -> anyhow::Result<S
     let mut shown = Vec::new();
     for (name, published) in STANDARD {
         let published = AuthKey::parse(published).context("the published keys are well formed")?;
-        let existing = match subjects.get(name).await {
-            Ok(subject) => Some(subject),
-            Err(Error::Missing) => None,
+        let (mut subject, is_new) = match subjects.get(name).await {
+            Ok(subject) => (subject, false),
+            Err(Error::Missing) => {
+                let namespace = name.parse().context("the standard names are well formed")?;
+                let namespaces = vec![Namespace { name: namespace, key: published.clone() }];
+                (Subject { subject: name.into(), namespaces, blocked: false }, true)
+            }
             Err(error) => return Err(error).context("cannot read the subjects"),
         };
-        let known = existing.as_ref().and_then(|s| s.namespaces.first()).is_some_and(|n| n.key.matches(&published));
-        let key = match (&existing, listen.is_loopback()) {
-            (Some(_), true) if known => {
-                shown.push((name, published));
-                continue;
-            }
-            (Some(_), _) if !known => continue,
-            (None, true) => published,
-            (_, _) => whisker_admin::fresh_key()?,
+        // The rest of the subject is as its administrator made it.
+        let Some(open) = subject.namespaces.iter_mut().find(|namespace| namespace.key.matches(&published)) else {
+            continue;
         };
-        let namespace =
-            Namespace { name: name.parse().context("the standard names are well formed")?, key: key.clone() };
-        let subject = Subject { subject: name.into(), namespaces: vec![namespace], blocked: false };
-        subjects.put(&subject).await.with_context(|| format!("cannot write the subject {name}"))?;
-        shown.push((name, key));
+        if !listen.is_loopback() {
+            open.key = whisker_admin::fresh_key()?;
+        }
+        shown.push((name, open.key.clone()));
+        if is_new || !listen.is_loopback() {
+            subjects.put(&subject).await.with_context(|| format!("cannot write the subject {name}"))?;
+        }
     }
     Ok(Standard { shown })
 }
@@ -82,5 +82,20 @@ mod tests {
         assert!(random.iter().zip(&published).all(|(new, old)| new.1 != old.1), "published keys are replaced");
         assert!(keys(&subjects, "0.0.0.0").await.is_empty(), "random ones are shown once");
         assert!(keys(&subjects, "127.0.0.1").await.is_empty(), "and stay");
+    }
+
+    #[tokio::test]
+    async fn only_the_published_key_of_a_subject_is_replaced() {
+        let subjects = Memory::default();
+        keys(&subjects, "127.0.0.1").await;
+        let mut guest = subjects.get("guest").await.unwrap();
+        let own = Namespace { name: "own".parse().unwrap(), key: whisker_admin::fresh_key().unwrap() };
+        guest.namespaces.insert(0, own.clone());
+        guest.blocked = true;
+        subjects.put(&guest).await.unwrap();
+        keys(&subjects, "0.0.0.0").await;
+        let after = subjects.get("guest").await.unwrap();
+        assert!(after.blocked && after.namespaces[0].key.matches(&own.key), "that is its administrator's");
+        assert!(!after.namespaces[1].key.matches(&guest.namespaces[1].key), "this is open to everyone");
     }
 }

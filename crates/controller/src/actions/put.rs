@@ -59,7 +59,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     if let Some(components) = &components {
         compose::check::check(controller, &name, components).await?;
     }
-    let now = environment::now();
+    let now = controller.documents.stamp(environment::now());
     let mut action = match &found {
         Some(found) => update(Action::clone(found), put, now),
         None => create(name, put, now)?,

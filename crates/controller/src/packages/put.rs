@@ -44,7 +44,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     if let Some(bound) = &put.binding {
         check_bound(controller, bound).await?;
     }
-    let now = environment::now();
+    let now = controller.documents.stamp(environment::now());
     let mut package = match &found {
         Some(found) => update(Package::clone(found), put, now),
         None => create(name, put, now),

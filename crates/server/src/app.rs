@@ -22,7 +22,8 @@ use crate::{
     configure, listener::Listener, platform::Process, retention, secrets, settings::Serve, subjects, telemetry,
 };
 
-/// Requests and then runs get this long to end, each, beyond which they are cut.
+/// How much longer than the runs' grace the invoker may take at the end, to kill
+/// what is left and clear it away.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 
 /// How long a start waits for the locks of a server that was just killed, and
@@ -135,7 +136,10 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     stop_invoking.cancel();
     let outcome = match ended {
         Some(ended) => ended,
-        None => tokio::time::timeout(settings.shutdown_grace + DRAIN_MARGIN, invoking).await.unwrap_or(Ok(Ok(()))),
+        None => tokio::time::timeout(settings.shutdown_grace + DRAIN_MARGIN, invoking).await.unwrap_or_else(|_| {
+            tracing::warn!("the invoker did not end in time: what it holds is taken up by the next start");
+            Ok(Ok(()))
+        }),
     };
     cancel.cancel();
     stop_administering.cancel();

@@ -16,6 +16,9 @@ pub struct Config {
     /// How many messages it takes from the bus before their records are
     /// written: those that run and those that wait for a container.
     pub max_in_flight: u32,
+    /// Bytes of arguments that these may have together, about: beyond that
+    /// messages wait on the bus, which has a bound of its own.
+    pub max_in_flight_bytes: u64,
     /// How many containers it starts at once.
     pub max_starts: usize,
     /// How long the start of a container may take.
@@ -71,6 +74,7 @@ impl Default for Config {
             id: InvokerId(0),
             user_memory_mb: 2048,
             max_in_flight: 4096,
+            max_in_flight_bytes: 256 << 20,
             max_starts: 4,
             start_timeout: Duration::from_secs(60),
             max_failures: 3,

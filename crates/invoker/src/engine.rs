@@ -10,9 +10,12 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use whisker_bus::InvokerBus;
+use whisker_bus::{Delivery, InvokerBus};
 use whisker_entity::{ActivationId, Millis};
 use whisker_pool::Pool;
 use whisker_sandbox::Sandbox;
@@ -25,6 +28,18 @@ use crate::{
     resolve::Resolver,
     spool::{Pace, Safe},
 };
+
+/// A message's place among those in flight, until its record is spooled.
+pub(crate) struct Permit {
+    _message: OwnedSemaphorePermit,
+    /// Only of large ones: the small are bounded by their number.
+    _weight: Option<OwnedSemaphorePermit>,
+}
+
+/// What memory for arguments is counted in. Smaller ones are not counted.
+const UNIT_BYTES: u64 = 16 * 1024;
+/// As many as a semaphore counts everywhere: 8 TiB.
+const MOST_UNITS: u32 = 1 << 29;
 
 pub(crate) struct Engine {
     pub config: Config,
@@ -40,6 +55,9 @@ pub(crate) struct Engine {
     pub tasks: TaskTracker,
     /// One permit for each message that is taken and not yet recorded.
     pub in_flight: Arc<Semaphore>,
+    /// Memory for what those carry, in units.
+    weight: Arc<Semaphore>,
+    weight_max: u32,
     /// Messages that this life has taken, until their records are safe. A
     /// message that is delivered twice meanwhile is run once.
     taken: Mutex<HashSet<ActivationId>>,
@@ -67,6 +85,8 @@ impl Engine {
             ..whisker_pool::Config::default()
         });
         let taken = parts.spool.ids().into_iter().collect();
+        let weight_max = u32::try_from((config.max_in_flight_bytes / UNIT_BYTES).max(1)).unwrap_or(MOST_UNITS);
+        let weight_max = weight_max.min(MOST_UNITS);
         Self {
             bus: parts.bus,
             activations: parts.activations,
@@ -78,6 +98,8 @@ impl Engine {
             keeper: Mutex::new(keeper::State::new(pool)),
             tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(config.max_in_flight as usize)),
+            weight: Arc::new(Semaphore::new(weight_max as usize)),
+            weight_max,
             taken: Mutex::new(taken),
             stop: CancellationToken::new(),
             killing: AtomicBool::new(false),
@@ -95,6 +117,20 @@ impl Engine {
     /// The pool's time.
     pub fn now(&self) -> std::time::Duration {
         self.began.elapsed()
+    }
+
+    /// The next message, once there is room for it. One alone is taken whatever
+    /// it carries. Dropped with a message in hand it loses that for this life
+    /// only: the bus has what was accepted.
+    pub async fn next(&self) -> Option<(Delivery, Permit)> {
+        let message = self.in_flight.clone().acquire_owned().await.ok()?;
+        let delivery = self.bus.receive().await?;
+        let units = delivery.message.content.get().len() as u64 / UNIT_BYTES;
+        let weight = match u32::try_from(units).unwrap_or(u32::MAX).min(self.weight_max) {
+            0 => None,
+            units => Some(self.weight.clone().acquire_many_owned(units).await.ok()?),
+        };
+        Some((delivery, Permit { _message: message, _weight: weight }))
     }
 
     /// Notes a message as taken; `false` if it is already.

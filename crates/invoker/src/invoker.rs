@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::JoinHandle,
     time::{self, MissedTickBehavior},
 };
@@ -17,7 +16,7 @@ use whisker_store::{Activations, Entities};
 
 use crate::{
     Config, Error, Spool,
-    engine::Engine,
+    engine::{Engine, Permit},
     outcome::Outcome,
     record::{self, Times},
     resolve::Resolved,
@@ -106,8 +105,7 @@ async fn receive(engine: Arc<Engine>) {
     loop {
         let delivery = async {
             engine.spool.has_room(engine.config.spool_limit_bytes).await;
-            let permit = engine.in_flight.clone().acquire_owned().await.ok()?;
-            Some((engine.bus.receive().await?, permit))
+            engine.next().await
         };
         tokio::select! {
             biased;
@@ -158,7 +156,7 @@ async fn shut_down(engine: &Arc<Engine>) {
 
 impl Engine {
     /// Takes one message.
-    fn take(self: &Arc<Self>, delivery: Delivery, permit: OwnedSemaphorePermit) {
+    fn take(self: &Arc<Self>, delivery: Delivery, permit: Permit) {
         let Delivery { message, redelivered } = delivery;
         if !self.take_up(message.activation) {
             tracing::warn!(activation.id = %message.activation, "A message was delivered twice and is run once");
@@ -174,7 +172,7 @@ impl Engine {
         }
     }
 
-    fn enter(self: &Arc<Self>, message: Arc<ActivationMessage>, resolved: Resolved, permit: OwnedSemaphorePermit) {
+    fn enter(self: &Arc<Self>, message: Arc<ActivationMessage>, resolved: Resolved, permit: Permit) {
         // The controller checked what was put; what is allowed may have become
         // less since.
         let allowed = self.config.allowance(&message.user.limits);
@@ -192,7 +190,7 @@ impl Engine {
         self.tell(Event::Arrived { run: job, want });
     }
 
-    async fn resolve(self: Arc<Self>, message: Arc<ActivationMessage>, permit: OwnedSemaphorePermit) {
+    async fn resolve(self: Arc<Self>, message: Arc<ActivationMessage>, permit: Permit) {
         match self.resolver.read(&message).await {
             Ok(resolved) => self.enter(message, resolved, permit),
             Err(Outcome { response, .. }) => {
@@ -204,7 +202,7 @@ impl Engine {
 
     /// A former life had begun to run this one, and nobody knows how far it
     /// came: unless its record is there, it is recorded as interrupted.
-    async fn recover(self: Arc<Self>, message: Arc<ActivationMessage>, permit: OwnedSemaphorePermit) {
+    async fn recover(self: Arc<Self>, message: Arc<ActivationMessage>, permit: Permit) {
         let id = message.activation;
         let mut pause = self.config.store_retry / 64;
         let known = loop {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 use whisker_bus::{Acknowledgement, ActivationMessage};
 use whisker_entity::{Action, Activation, MB, Status};
 use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
@@ -11,7 +11,7 @@ use whisker_sandbox::{Container, Error, Init, Run};
 
 use crate::{
     arguments::{self, Split},
-    engine::{Engine, guarded},
+    engine::{Engine, Permit, guarded},
     keeper::Assignment,
     outcome::Outcome,
     record::{self, Times},
@@ -24,7 +24,7 @@ pub(crate) struct Job {
     pub message: Arc<ActivationMessage>,
     pub action: Arc<Action>,
     /// Its place among those in flight, until its record is spooled.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Permit,
 }
 
 /// What came of trying.

@@ -280,3 +280,27 @@ async fn an_action_that_was_updated_meanwhile_runs_as_it_is_now() {
     assert_eq!(annotation(&run, "limits")["memory"], json!(128));
     invoker.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn large_arguments_wait_on_the_bus_for_room() {
+    let mut world = World::new(Fake::new(|event| match event {
+        Event::Init(_) => Act::echo(),
+        Event::Run { .. } => Act::echo().after(Duration::from_millis(500)),
+    }));
+    world.config.max_in_flight_bytes = 128 * 1024;
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    let before = world.now();
+    let large = |n: u32| world.message("hello", &revision, json!({ "n": n, "large": "x".repeat(100 * 1024) }));
+    let larger = world.message("hello", &revision, json!({ "larger": "x".repeat(1 << 20) }));
+    let ids: Vec<_> = [larger, large(1), large(2), large(3)].into_iter().map(|m| world.deliver(m)).collect();
+    world.until("first run", || world.fake.started() == 1).await;
+    // One runs, and one is in hand.
+    world.until("messages that wait", || world.bus.waiting() == 2).await;
+    for id in ids {
+        world.record(id).await;
+    }
+    assert!(world.now() - before >= 2000, "one after the other");
+    assert_eq!(world.fake.started(), 1, "in one container");
+    invoker.stop().await;
+}

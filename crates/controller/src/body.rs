@@ -46,7 +46,9 @@ pub enum Kind {
 impl Bodies {
     /// With all memory free.
     pub fn new(limits: &Limits) -> Self {
-        let units = usize::try_from(limits.bodies_total_bytes.max(limits.body_max_bytes) / UNIT_BYTES + 1);
+        // There is room for any body that is allowed, or it would wait for ever.
+        let largest_bytes = limits.body_max_bytes.max(limits.payload_max_bytes);
+        let units = usize::try_from(limits.bodies_total_bytes.max(largest_bytes) / UNIT_BYTES + 1);
         Self { share: Semaphore::new(units.unwrap_or(Semaphore::MAX_PERMITS)), limits: limits.clone() }
     }
 
@@ -154,4 +156,23 @@ fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     };
     let valid = essence.split_once('/').is_some_and(|(main, sub)| token(main) && token(sub));
     Err(Rejection::ContentType(if valid { essence } else { "application/octet-stream".into() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_the_largest_body_of_either_kind() {
+        for (body, payload) in [(1 << 30, 1), (1, 1 << 30)] {
+            let limits = Limits {
+                body_max_bytes: body,
+                payload_max_bytes: payload,
+                bodies_total_bytes: 1 << 20,
+                ..Limits::default()
+            };
+            let room = Bodies::new(&limits).share.available_permits() as u64 * UNIT_BYTES;
+            assert!(room > 1 << 30, "{room}");
+        }
+    }
 }

@@ -197,20 +197,22 @@ fn now() -> Millis {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Tells how to call what was started. Readers of standard output wait for the
-/// first line.
+/// Tells how to call what was started. In one write: whoever has read the
+/// first line has the rest as well.
 #[expect(clippy::print_stdout, reason = "this is what the command answers")]
 fn greet(address: SocketAddr, data_dir: &Path, standard: &subjects::Standard, settings: &Serve, took: Duration) {
-    println!("whisker {} listens on http://{address}", env!("CARGO_PKG_VERSION"));
-    println!("  ready after {} ms; data in {}", took.as_millis(), data_dir.display());
+    let mut lines = vec![
+        format!("whisker {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
+        format!("  ready after {} ms; data in {}", took.as_millis(), data_dir.display()),
+    ];
     if settings.insecure_no_sandbox {
-        println!("  user code runs WITHOUT isolation");
+        lines.push("  user code runs WITHOUT isolation".to_owned());
     }
-    for (name, key) in &standard.shown {
-        println!("  key of {name}: {}", key.expose());
-    }
+    lines.extend(standard.shown.iter().map(|(name, key)| format!("  key of {name}: {}", key.expose())));
     if let Some((_, key)) = standard.shown.first() {
-        println!("  try: curl -u {} http://{address}/api/v1/namespaces/_/actions", key.expose());
-        println!("   or: wsk property set --apihost http://{address} --auth {}", key.expose());
+        lines.push(format!("  try: curl -u {} http://{address}/api/v1/namespaces/_/actions", key.expose()));
+        lines.push(format!("   or: wsk property set --apihost http://{address} --auth {}", key.expose()));
     }
+    let text = lines.join("\n") + "\n";
+    print!("{text}");
 }

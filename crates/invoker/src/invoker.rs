@@ -159,7 +159,8 @@ impl Engine {
     fn take(self: &Arc<Self>, delivery: Delivery, permit: Permit) {
         let Delivery { message, redelivered } = delivery;
         if !self.take_up(message.activation) {
-            tracing::warn!(activation.id = %message.activation, "A message was delivered twice and is run once");
+            // As after each crash that left records in the spool.
+            tracing::info!(activation.id = %message.activation, "A message that is here already is not taken again");
             return;
         }
         let engine = self.clone();

@@ -6,21 +6,20 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
-use tokio::sync::{Semaphore, SemaphorePermit};
 use whisker_api::messages;
 use whisker_entity::NamespaceLimits;
 
-use crate::{config::Limits, rejection::Rejection};
+use crate::{
+    config::Limits,
+    rejection::Rejection,
+    room::{Room, Share},
+};
 
-/// Memory for bodies, shared by all requests. Small ones are not counted:
-/// their number is bounded by that of connections.
+/// Reads bodies, within memory that all requests share.
 pub struct Bodies {
-    share: Semaphore,
+    room: Room,
     limits: Limits,
 }
-
-/// Counted in units, since a semaphore counts to 2^29 at most everywhere.
-const UNIT_BYTES: u64 = 64 * 1024;
 
 /// How long a refused request may go on sending.
 const DISCARDING: Duration = Duration::from_secs(5);
@@ -29,7 +28,7 @@ const DISCARDING: Duration = Duration::from_secs(5);
 pub struct Read<'a> {
     /// The bytes.
     pub bytes: Bytes,
-    _share: Option<SemaphorePermit<'a>>,
+    _share: Share<'a>,
 }
 
 /// What a body may be.
@@ -46,10 +45,7 @@ pub enum Kind {
 impl Bodies {
     /// With all memory free.
     pub fn new(limits: &Limits) -> Self {
-        // There is room for any body that is allowed, or it would wait for ever.
-        let largest_bytes = limits.body_max_bytes.max(limits.payload_max_bytes);
-        let units = usize::try_from(limits.bodies_total_bytes.max(largest_bytes) / UNIT_BYTES + 1);
-        Self { share: Semaphore::new(units.unwrap_or(Semaphore::MAX_PERMITS)), limits: limits.clone() }
+        Self { room: Room::new(limits.bodies_total_bytes), limits: limits.clone() }
     }
 
     /// Reads a body whole. One that must be JSON has to say so, unless it is
@@ -78,13 +74,8 @@ impl Bodies {
             if typed && (expected > 0 || body.size_hint().upper().is_none()) {
                 check_type(headers)?;
             }
-            let share = if expected > UNIT_BYTES {
-                let units = u32::try_from(expected / UNIT_BYTES + 1).unwrap_or(u32::MAX);
-                Some(self.share.acquire_many(units).await.map_err(|_| Rejection::Unavailable)?)
-            } else {
-                None
-            };
-            let bytes = collect(body, max).await?.ok_or_else(|| too_large(max + 1))?;
+            let mut share = self.room.share();
+            let bytes = collect(body, max, &mut share).await?.ok_or_else(|| too_large(max + 1))?;
             Ok(Read { bytes, _share: share })
         };
         tokio::time::timeout(self.limits.body_timeout, reading).await.unwrap_or(Err(Rejection::Slow))
@@ -119,17 +110,18 @@ impl Bodies {
 }
 
 /// The whole body, or `None` if it is longer than `max`.
-async fn collect(body: &mut Incoming, max: u64) -> Result<Option<Bytes>, Rejection> {
+async fn collect(body: &mut Incoming, max: u64, share: &mut Share<'_>) -> Result<Option<Bytes>, Rejection> {
     let mut whole = BytesMut::new();
     let mut first: Option<Bytes> = None;
     while let Some(frame) = body.frame().await {
         // The client broke off, or framed its body wrongly.
         let frame = frame.map_err(|_| Rejection::Bad(messages::BAD_REQUEST.into()))?;
         let Ok(data) = frame.into_data() else { continue };
-        let held = first.as_ref().map_or(0, Bytes::len) + whole.len();
-        if held as u64 + data.len() as u64 > max {
+        let length = (first.as_ref().map_or(0, Bytes::len) + whole.len() + data.len()) as u64;
+        if length > max {
             return Ok(None);
         }
+        share.grow(length).await;
         match first.take() {
             // A body in one piece, as most are, is not copied.
             None if whole.is_empty() => first = Some(data),
@@ -156,23 +148,4 @@ fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     };
     let valid = essence.split_once('/').is_some_and(|(main, sub)| token(main) && token(sub));
     Err(Rejection::ContentType(if valid { essence } else { "application/octet-stream".into() }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_room_for_the_largest_body_of_either_kind() {
-        for (body, payload) in [(1 << 30, 1), (1, 1 << 30)] {
-            let limits = Limits {
-                body_max_bytes: body,
-                payload_max_bytes: payload,
-                bodies_total_bytes: 1 << 20,
-                ..Limits::default()
-            };
-            let room = Bodies::new(&limits).share.available_permits() as u64 * UNIT_BYTES;
-            assert!(room > 1 << 30, "{room}");
-        }
-    }
 }

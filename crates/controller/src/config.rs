@@ -48,7 +48,8 @@ pub struct Limits {
     pub payload_max_bytes: u64,
     /// Longest body of any request in bytes: 413 beyond.
     pub body_max_bytes: u64,
-    /// Bytes of bodies held at once; a request waits for its share.
+    /// Bytes of bodies held at once, but for one body that may go beyond; the
+    /// others wait for their share.
     pub bodies_total_bytes: u64,
     /// How long a body may take to arrive: 408 after it.
     pub body_timeout: Duration,

@@ -34,6 +34,7 @@ mod records;
 mod rejection;
 mod reply;
 mod resolve;
+mod room;
 mod route;
 mod rules;
 mod throttle;

@@ -12,11 +12,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use whisker_controller::Controller;
 
+use crate::patience::Patient;
+
 /// How long a client may take to send its headers, and how long a connection
 /// may idle: it is closed after that, so that slow ones cost nothing.
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of headers that are parsed at all; the API refuses fewer with words.
-const HEADERS_MAX_BYTES: usize = 256 * 1024;
+const HEADERS_MAX_BYTES: usize = 96 * 1024;
 /// Pause after the kernel refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -84,7 +86,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, controller: Arc<Controller>,
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_TIMEOUT)
         .max_buf_size(HEADERS_MAX_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Patient::new(stream)), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

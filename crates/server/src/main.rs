@@ -5,6 +5,7 @@ mod admin;
 mod app;
 mod configure;
 mod listener;
+mod patience;
 mod platform;
 mod retention;
 mod secrets;

@@ -23,7 +23,7 @@ use folder::Folder;
 pub struct Limits {
     /// Most bytes in all files together.
     pub bytes: u64,
-    /// Most files, folders and links.
+    /// Most files, folders and links; also, most folders that their names imply.
     pub entries: u64,
 }
 
@@ -92,12 +92,12 @@ pub fn check(code: &[u8], limits: Limits) -> Result<(), Refused> {
 
 /// Puts code into the existing, empty `folder`. Blocks.
 pub(crate) fn place(code: &[u8], folder: &Path, limits: Limits) -> Result<(), Refused> {
-    let mut folder = Folder::open(folder).map_err(Refused::Host)?;
+    let mut folder = Folder::open(folder, limits).map_err(Refused::Host)?;
     match Format::of(code) {
         Format::Zip => zip::unpack(code, limits, &mut folder)?,
         Format::TarGz => tar::read(code, limits, Some(&mut folder))?,
         Format::Other => {
-            let mut file = folder.file(Path::new("exec"), true).map_err(Refused::Host)?;
+            let mut file = folder.file(Path::new("exec"), true)?;
             io::Write::write_all(&mut file, code).map_err(Refused::Host)?;
         }
     }

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, symlinkat};
 
-use super::Refused;
+use super::{Limits, Refused};
 
 /// Longest target of a symbolic link, which is what the kernel takes.
 pub(super) const LINK_BYTES: u64 = 4095;
@@ -23,6 +23,9 @@ pub(super) struct Folder {
     root: PathBuf,
     handle: OwnedFd,
     links: Vec<(PathBuf, PathBuf)>,
+    /// Folders made so far, and how many may be.
+    folders: u64,
+    most: u64,
 }
 
 /// A name from an archive as a path below the folder; `None` for the folder
@@ -65,20 +68,27 @@ pub(super) fn check_link(path: &Path, target: &str) -> Result<PathBuf, Refused> 
 }
 
 impl Folder {
-    pub(super) fn open(root: &Path) -> io::Result<Folder> {
+    pub(super) fn open(root: &Path, limits: Limits) -> io::Result<Folder> {
         let handle = File::open(root)?.into();
-        Ok(Folder { root: root.to_owned(), handle, links: Vec::new() })
+        Ok(Folder { root: root.to_owned(), handle, links: Vec::new(), folders: 0, most: limits.entries })
     }
 
-    /// Makes a folder, and those above it.
-    pub(super) fn folder(&mut self, path: &Path) -> io::Result<()> {
+    /// Makes a folder, and those above it. They are counted: the names of a
+    /// few entries can imply millions.
+    pub(super) fn folder(&mut self, path: &Path) -> Result<(), Refused> {
         let mut folder = self.root.clone();
         for component in path.components() {
             folder.push(component);
             match fs::create_dir(&folder) {
-                Ok(()) => fs::set_permissions(&folder, Permissions::from_mode(0o755))?,
+                Ok(()) => {
+                    self.folders += 1;
+                    fs::set_permissions(&folder, Permissions::from_mode(0o755)).map_err(Refused::Host)?;
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(Refused::Host(error)),
+            }
+            if self.folders > self.most {
+                return Err(Refused::TooMany(self.most));
             }
         }
         Ok(())
@@ -86,7 +96,7 @@ impl Folder {
 
     /// Makes a file, and the folders above it. A later entry of the same name
     /// takes the earlier one's place.
-    pub(super) fn file(&mut self, path: &Path, executable: bool) -> io::Result<File> {
+    pub(super) fn file(&mut self, path: &Path, executable: bool) -> Result<File, Refused> {
         if let Some(parent) = path.parent() {
             self.folder(parent)?;
         }
@@ -95,13 +105,14 @@ impl Folder {
             .create(true)
             .truncate(true)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(self.root.join(path))?;
-        file.set_permissions(Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+            .open(self.root.join(path))
+            .map_err(Refused::Host)?;
+        file.set_permissions(Permissions::from_mode(if executable { 0o755 } else { 0o644 })).map_err(Refused::Host)?;
         Ok(file)
     }
 
     /// Remembers a link for the end.
-    pub(super) fn link(&mut self, path: PathBuf, target: PathBuf) -> io::Result<()> {
+    pub(super) fn link(&mut self, path: PathBuf, target: PathBuf) -> Result<(), Refused> {
         if let Some(parent) = path.parent() {
             self.folder(parent)?;
         }

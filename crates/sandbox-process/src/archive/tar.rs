@@ -57,12 +57,12 @@ fn unpack(
     let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
     match kind {
         EntryType::Directory => match folder {
-            Some(folder) => folder.folder(&path).map_err(Refused::Host),
+            Some(folder) => folder.folder(&path),
             None => Ok(()),
         },
         EntryType::Regular | EntryType::Continuous => {
             let Some(folder) = folder else { return Ok(()) };
-            let mut file = folder.file(&path, executable).map_err(Refused::Host)?;
+            let mut file = folder.file(&path, executable)?;
             copy(entry, &mut file).map(drop)
         }
         EntryType::Symlink => {
@@ -71,7 +71,7 @@ fn unpack(
                 .or_else(|| header.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned()));
             let target = check_link(&path, &target.unwrap_or_default())?;
             match folder {
-                Some(folder) => folder.link(path, target).map_err(Refused::Host),
+                Some(folder) => folder.link(path, target),
                 None => Ok(()),
             }
         }

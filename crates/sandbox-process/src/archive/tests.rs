@@ -111,6 +111,18 @@ fn what_is_no_archive_becomes_an_executable() {
 }
 
 #[test]
+fn folders_that_names_imply_are_counted() {
+    let item = |name| File(name, b"x".to_vec(), 0o644);
+    let few = [item("a/b/c/d/e/f/g/h/i/j/1"), item("a/b/c/d/e/f/g/h/i/j/2"), item("k/l/m/n/o/p/q/r/s/t/3")];
+    for code in both(&few) {
+        place(&code, &empty().folder, LIMITS).unwrap();
+    }
+    for code in both(&[item("a/b/c/d/e/f/g/h/i/j/1"), item("k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/2")]) {
+        assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::TooMany(20))));
+    }
+}
+
+#[test]
 fn paths_that_leave_the_folder_are_refused() {
     for name in ["../evil", "a/../../evil", "/tmp/whisker-evil", "a/./../../evil", ".."] {
         for code in both(&[File(name, b"x".to_vec(), 0o644)]) {

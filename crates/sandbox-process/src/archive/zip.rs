@@ -22,17 +22,17 @@ pub(super) fn unpack(code: &[u8], limits: Limits, folder: &mut Folder) -> Result
     walk(code, limits, |entry, name| {
         let Some(path) = inside(name)? else { return Ok(()) };
         if entry.is_dir() {
-            return folder.folder(&path).map_err(Refused::Host);
+            return folder.folder(&path);
         }
         let claimed = entry.size();
         if entry.is_symlink() {
             let mut target = String::new();
             entry.take(LINK_BYTES + 1).read_to_string(&mut target).map_err(damaged_io)?;
             let target = check_link(&path, &target)?;
-            return folder.link(path, target).map_err(Refused::Host);
+            return folder.link(path, target);
         }
         let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);
-        let mut file = folder.file(&path, executable).map_err(Refused::Host)?;
+        let mut file = folder.file(&path, executable)?;
         // The directory's word on sizes was counted; nobody gets more.
         let copied = copy(&mut entry.take(claimed + 1), &mut file)?;
         if copied > claimed {

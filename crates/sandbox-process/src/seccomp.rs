@@ -3,8 +3,10 @@
 //! An allowlist, since the kernel grows calls faster than anybody reads of
 //! them; it is close to Docker's default, less what functions have no use for
 //! (`ptrace`, `perf_event_open`, `io_uring`, `userfaultfd`, `keyctl`, `bpf`,
-//! namespaces, mounts, modules, clocks). Whatever is not listed answers EPERM,
-//! so that a program learns that it may not, rather than dying of it.
+//! namespaces, mounts, modules, clocks) or could use up for everybody
+//! (`io_setup`: a host has one number of requests for all). Whatever is not
+//! listed answers EPERM, so that a program learns that it may not, rather than
+//! dying of it.
 //!
 //! `clone3` is the exception: its flags lie in memory where a filter cannot
 //! look, and libraries fall back to `clone` only on ENOSYS. It gets that from
@@ -188,11 +190,6 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime,
-    libc::SYS_io_setup,
-    libc::SYS_io_submit,
-    libc::SYS_io_getevents,
-    libc::SYS_io_cancel,
-    libc::SYS_io_destroy,
     // Memory
     libc::SYS_mmap,
     libc::SYS_munmap,
@@ -427,6 +424,7 @@ mod tests {
             libc::SYS_perf_event_open,
             libc::SYS_userfaultfd,
             libc::SYS_io_uring_setup,
+            libc::SYS_io_setup,
             libc::SYS_open_by_handle_at,
             libc::SYS_kexec_load,
             libc::SYS_init_module,

@@ -14,6 +14,11 @@ use std::{
 
 use super::Wiring;
 
+/// Where no container has any business, whatever the host can reach: link-local
+/// addresses, with most clouds' metadata; that of Azure and of Alibaba Cloud,
+/// which is elsewhere; loopback, for hosts that route it.
+const UNREACHABLE: [&str; 4] = ["169.254.0.0/16", "168.63.129.16", "100.100.100.200", "127.0.0.0/8"];
+
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Sets the rules, in place of any of a former life.
@@ -43,8 +48,8 @@ fn table(wiring: &Wiring) -> String {
 fn script(wiring: &Wiring, name_servers: &[Ipv4Addr], denied: &[String]) -> String {
     let (table, network) = (table(wiring), wiring.network());
     let cables = format!("\"{}*\"", wiring.prefix());
-    let mut unreachable = vec![network.clone(), "169.254.0.0/16".to_owned(), "127.0.0.0/8".to_owned()];
-    unreachable.extend(denied.iter().cloned());
+    let unreachable: Vec<&str> =
+        UNREACHABLE.into_iter().chain([network.as_str()]).chain(denied.iter().map(String::as_str)).collect();
     let unreachable = unreachable.join(", ");
     let ask_names = if name_servers.is_empty() {
         String::new()

@@ -74,22 +74,18 @@ impl Folder {
     }
 
     /// Makes a folder, and those above it. They are counted: the names of a
-    /// few entries can imply millions.
+    /// few entries can imply millions. Those that are there already cost one
+    /// look and not one each, for names can also be long.
     pub(super) fn folder(&mut self, path: &Path) -> Result<(), Refused> {
-        let mut folder = self.root.clone();
-        for component in path.components() {
-            folder.push(component);
-            match fs::create_dir(&folder) {
-                Ok(()) => {
-                    self.folders += 1;
-                    fs::set_permissions(&folder, Permissions::from_mode(0o755)).map_err(Refused::Host)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
-                Err(error) => return Err(Refused::Host(error)),
-            }
+        let missing: Vec<PathBuf> =
+            path.ancestors().map(|path| self.root.join(path)).take_while(|folder| !folder.is_dir()).collect();
+        for folder in missing.iter().rev() {
+            self.folders += 1;
             if self.folders > self.most {
                 return Err(Refused::TooMany(self.most));
             }
+            fs::create_dir(folder).map_err(Refused::Host)?;
+            fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(Refused::Host)?;
         }
         Ok(())
     }

@@ -120,6 +120,9 @@ fn folders_that_names_imply_are_counted() {
     for code in both(&[item("a/b/c/d/e/f/g/h/i/j/1"), item("k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/2")]) {
         assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::TooMany(20))));
     }
+    for code in both(&[item("a"), item("a/b")]) {
+        assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::Host(_))), "a file is no folder");
+    }
 }
 
 #[test]

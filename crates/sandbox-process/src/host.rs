@@ -117,10 +117,15 @@ impl Host {
         }
     }
 
-    /// Makes a container's folder, and gives the one for code inside it.
-    pub(crate) fn make_container(&self, number: u64) -> io::Result<PathBuf> {
-        let action = self.container(number).join("action");
+    /// Makes a container's folder, and gives the one for code inside it. Only
+    /// `owner`, the container's user if it has its own, can enter: whoever
+    /// else has an account on this host has no business with users' code.
+    pub(crate) fn make_container(&self, number: u64, owner: Option<u32>) -> io::Result<PathBuf> {
+        let folder = self.container(number);
+        let action = folder.join("action");
         make_folder(&action)?;
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        std::os::unix::fs::chown(&folder, owner, owner)?;
         Ok(action)
     }
 
@@ -191,4 +196,26 @@ pub(crate) fn resolver() -> String {
         }
     }
     own
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn code_is_for_its_containers_user_alone() {
+        use std::os::unix::fs::MetadataExt;
+
+        let outer = tempfile::tempdir().unwrap();
+        let host = Host::prepare(&outer.path().join("sandbox"), None).unwrap();
+        let root = rustix::process::geteuid().is_root();
+        let action = host.make_container(7, root.then_some(2_000_007)).unwrap();
+        let folder = fs::metadata(host.container(7)).unwrap();
+        assert_eq!(folder.mode() & 0o777, 0o700);
+        let owner = if root { 2_000_007 } else { rustix::process::geteuid().as_raw() };
+        assert_eq!(folder.uid(), owner);
+        assert_eq!(fs::metadata(action).unwrap().uid(), rustix::process::geteuid().as_raw(), "nobody writes but us");
+    }
 }

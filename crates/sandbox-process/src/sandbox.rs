@@ -235,7 +235,8 @@ impl Parts {
         network: Option<Lease>,
         ends: pipes::Ends,
     ) -> io::Result<Made> {
-        let folder = self.host.make_container(number)?;
+        let owner = user.as_ref().map(|user| self.user_id(user));
+        let folder = self.host.make_container(number, owner)?;
         let belongings = Belongings { folder: self.host.container(number), user, network };
         let descriptors = vec![
             (ends.orders.as_fd(), 0),
@@ -366,7 +367,8 @@ impl Parts {
         let (_orders, orders) = rustix::pipe::pipe().map_err(io::Error::from).map_err(fail("make a pipe"))?;
         let (complaint, stderr) = rustix::pipe::pipe().map_err(io::Error::from).map_err(fail("make a pipe"))?;
         let user = isolation.users.as_ref().and_then(Numbers::take);
-        let folder = self.host.make_container(u64::MAX).map_err(fail("make a folder"))?;
+        let owner = user.as_ref().map(|user| self.user_id(user));
+        let folder = self.host.make_container(u64::MAX, owner).map_err(fail("make a folder"))?;
         let belongings = Belongings { folder: self.host.container(u64::MAX), user, network: None };
         let limits = cgroup::Limits { memory_mb: 64, processes: self.config.processes };
         let refused =

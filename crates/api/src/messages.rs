@@ -221,6 +221,11 @@ pub fn larger_than_allowed(field: &str, is: u64, allowed: u64) -> String {
     format!("{field} larger than allowed: {is} > {allowed} bytes.")
 }
 
+/// 413 of a list of whole records.
+pub fn list_too_large(allowed: u64) -> String {
+    format!("The activations asked for have more than {allowed} bytes together: ask for fewer with 'limit'.")
+}
+
 /// 429 of the rate throttle.
 pub fn too_many_requests(count: u64, allowed: u64) -> String {
     format!("Too many requests in the last minute (count: {count}, allowed: {allowed}).")

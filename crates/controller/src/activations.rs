@@ -39,7 +39,7 @@ pub async fn list(controller: &Controller, call: &Call<'_>, space: &Space) -> Re
         return Ok(Reply::json(StatusCode::OK, &counted(COLLECTION, activations.count(&query).await?, page)));
     }
     if docs {
-        let records = activations.list_full(&query, page).await?;
+        let records = activations.list_full(&query, page, controller.config.limits.listed_max_bytes).await?;
         let views: Vec<_> = records.iter().map(ActivationView::from).collect();
         return Ok(Reply::json(StatusCode::OK, &views));
     }

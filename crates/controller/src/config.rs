@@ -57,6 +57,8 @@ pub struct Limits {
     pub blocking_wait: Duration,
     /// Items that a list shows at most, and when it is asked for 0.
     pub list_max: u64,
+    /// Bytes of results and logs in a list of whole records: 413 beyond.
+    pub listed_max_bytes: u64,
     /// Items that a list shows unasked.
     pub list_default: u64,
     /// Whether others may invoke what is in a published package, or in a
@@ -88,6 +90,7 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(30),
             blocking_wait: Duration::from_secs(60),
             list_max: 200,
+            listed_max_bytes: 64 * MB,
             list_default: 30,
             shared_packages_execute_only: false,
             failed_authentications_per_minute: 10,

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use whisker_entity::Activation;
 use whisker_journal::{Journal, Token};
@@ -34,7 +35,7 @@ const RECORD: u8 = 1;
 /// that would add to them.
 const UNWRITTEN_MAX_BYTES: u64 = 256 << 20;
 /// What a record costs in memory besides its result and logs.
-const OVERHEAD_BYTES: usize = 1024;
+const OVERHEAD_BYTES: u64 = 1024;
 /// Pauses between two tries, doubled each time, while the store is away.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -119,6 +120,18 @@ impl Records {
         self.tasks.spawn(task);
     }
 
+    /// Sees something through that takes several writes, of which some are
+    /// worse than none or all: it ends also when its client has left, and what
+    /// came of it is then nobody's to hear.
+    pub async fn see_through<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T, Rejection>> + Send + 'static,
+    ) -> Result<T, Rejection> {
+        let (answer, answered) = oneshot::channel();
+        self.track(async move { drop(answer.send(task.await)) });
+        answered.await.unwrap_or(Err(Rejection::Internal(whisker_api::messages::INTERNAL)))
+    }
+
     /// Brings to the store what a former life promised.
     pub fn recover(self: &Arc<Self>) {
         let left = std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner));
@@ -185,9 +198,7 @@ impl Records {
 }
 
 fn size(record: &Activation) -> u64 {
-    let result = record.response.result.as_deref().map_or(0, |result| result.get().len());
-    let logs: usize = record.logs.iter().map(String::len).sum();
-    (OVERHEAD_BYTES + result + logs) as u64
+    OVERHEAD_BYTES + record.bulk_bytes()
 }
 
 #[cfg(test)]

@@ -145,6 +145,7 @@ impl From<whisker_store::Error> for Rejection {
         match error {
             Error::Missing => Self::Missing,
             Error::Stale => Self::Conflict(messages::CONCURRENT_MODIFICATION),
+            Error::TooLarge(max_bytes) => Self::PartTooLarge(messages::list_too_large(max_bytes)),
             Error::Corrupt(..) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a stored document cannot be read");
                 Self::Internal(messages::CORRUPT)

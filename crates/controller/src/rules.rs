@@ -29,7 +29,7 @@ pub(crate) async fn serve(
     match verb {
         Verb::Read => get::get(controller, &name).await,
         Verb::Put => put::put(controller, call, name).await,
-        Verb::Delete => delete::delete(controller, &name).await,
-        Verb::Activate => switch::switch(controller, call, &name).await,
+        Verb::Delete => delete::delete(controller, name).await,
+        Verb::Activate => switch::switch(controller, call, name).await,
     }
 }

@@ -156,6 +156,13 @@ impl Activation {
             .or_else(|| text("path").and_then(|p| QualifiedName::parse(p).ok()).and_then(|name| name.path.package));
         QualifiedName::new(EntityPath { namespace: self.namespace.clone(), package }, self.name.clone())
     }
+
+    /// Bytes of what can be large in a record: its result and its logs.
+    pub fn bulk_bytes(&self) -> u64 {
+        let result = self.response.result.as_deref().map_or(0, |result| result.get().len());
+        let logs: usize = self.logs.iter().map(String::len).sum();
+        (result + logs) as u64
+    }
 }
 
 #[cfg(test)]

@@ -56,6 +56,10 @@ impl LimitRange {
         Self { min, max }
     }
 
+    fn nearest(self, value: u64) -> u64 {
+        value.max(self.min).min(self.max)
+    }
+
     /// What a namespace asks for, or else `unset`, as far as this allows.
     fn grant(self, min: Option<u64>, max: Option<u64>, unset: Self) -> Self {
         Self { min: min.unwrap_or(unset.min).max(self.min), max: max.unwrap_or(unset.max).min(self.max) }
@@ -96,6 +100,19 @@ impl LimitRanges {
         Limited::Memory.check(limits.memory.into(), self.memory_mb)?;
         Limited::Concurrency.check(limits.concurrency.into(), self.concurrency)?;
         Limited::Logs.check(limits.logs.into(), self.logs_mb)
+    }
+
+    /// The limits in these ranges that are nearest to those: what an action
+    /// gets that asks for none, where an operator allows less than is usual.
+    pub fn nearest(&self, limits: ActionLimits) -> ActionLimits {
+        let near = |is: u32, range: LimitRange| u32::try_from(range.nearest(is.into())).unwrap_or(u32::MAX);
+        ActionLimits {
+            timeout: self.timeout_ms.nearest(limits.timeout),
+            memory: near(limits.memory, self.memory_mb),
+            logs: near(limits.logs, self.logs_mb),
+            concurrency: near(limits.concurrency, self.concurrency),
+            instances: limits.instances,
+        }
     }
 }
 
@@ -234,6 +251,18 @@ mod tests {
             let own = NamespaceLimits { max_payload_size: own.parse().ok(), ..Default::default() };
             assert_eq!(most.grant(&own, &unset).payload_bytes, bytes);
         }
+    }
+
+    #[test]
+    fn what_asks_for_no_limits_gets_allowed_ones() {
+        let usual = ActionLimits::default();
+        assert_eq!(LimitRanges::default().nearest(usual), usual);
+        let narrow = LimitRanges {
+            timeout_ms: LimitRange::new(100, 3_000),
+            memory_mb: LimitRange::new(300, 512),
+            ..LimitRanges::default()
+        };
+        assert_eq!(narrow.nearest(usual), ActionLimits { timeout: 3_000, memory: 300, ..usual });
     }
 
     #[test]

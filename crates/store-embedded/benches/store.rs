@@ -199,7 +199,7 @@ async fn reads(store: &Arc<Embedded>, records: u64, actions: u64) {
     time("list of 30 records", 2_000, |_| Activations::list(&**store, &all, list)).await;
     time("list of 30 records of one action", 2_000, |_| Activations::list(&**store, &one, list)).await;
     time("list of 200 records", 500, |_| Activations::list(&**store, &all, Page { limit: 200, ..list })).await;
-    time("list of 30 whole records", 2_000, |_| store.list_full(&all, list)).await;
+    time("list of 30 whole records", 2_000, |_| store.list_full(&all, list, u64::MAX)).await;
     time("list of 30 records after 90 % of them", 5, |_| Activations::list(&**store, &all, deep)).await;
     time("count of records", 2_000, |_| Activations::count(&**store, &all)).await;
     time("count of records of one action", 2_000, |_| Activations::count(&**store, &one)).await;

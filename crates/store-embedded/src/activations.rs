@@ -62,8 +62,14 @@ impl Activations for Embedded {
         self.list_as("id, head", query, page, read).await
     }
 
-    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, Error> {
-        let read = |row: &Row<'_>| record::whole(id(row, 0)?, text(row, 1)?, optional_text(row, 2)?, text(row, 3)?);
+    async fn list_full(&self, query: &ActivationQuery, page: Page, max_bytes: u64) -> Result<Vec<Activation>, Error> {
+        let mut room = max_bytes;
+        let read = move |row: &Row<'_>| {
+            let (result, logs) = (optional_text(row, 2)?, text(row, 3)?);
+            let bytes = result.map_or(0, str::len) + logs.len();
+            room = room.checked_sub(bytes as u64).ok_or(Error::TooLarge(max_bytes))?;
+            record::whole(id(row, 0)?, text(row, 1)?, result, logs)
+        };
         self.list_as("id, head, result, logs", query, page, read).await
     }
 
@@ -91,7 +97,7 @@ impl Embedded {
         columns: &'static str,
         query: &ActivationQuery,
         page: Page,
-        read: impl Fn(&Row<'_>) -> Result<T, Error> + Send + 'static,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<Vec<T>, Error> {
         let (Some(range), (skip, limit)) = (Range::of(query), bounds(page)) else { return Ok(Vec::new()) };
         let list = move |connection: &Connection| {

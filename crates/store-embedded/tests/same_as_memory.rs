@@ -121,7 +121,7 @@ impl<S: Entities + Activations + Subjects> Member<S> {
                 let query = ActivationQuery { namespace: parse("ns"), name, since: *since, upto: *upto };
                 let page = Page { skip: *skip, limit: *limit };
                 let summaries = Activations::list(&self.store, &query, page).await;
-                let whole = self.store.list_full(&query, page).await;
+                let whole = self.store.list_full(&query, page, u64::MAX).await;
                 vec![
                     shown(summaries),
                     shown(whole.map(|list| serde_json::to_string(&list).unwrap())),

@@ -27,7 +27,9 @@ pub trait Activations: Send + Sync + 'static {
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, Error>;
 
     /// Whole records, in the order of [`list`](Self::list).
-    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, Error>;
+    /// [`Error::TooLarge`], before more than that is in memory, if their
+    /// results and logs have more than `max_bytes` together.
+    async fn list_full(&self, query: &ActivationQuery, page: Page, max_bytes: u64) -> Result<Vec<Activation>, Error>;
 
     /// How many [`list`](Self::list) would give without a page.
     async fn count(&self, query: &ActivationQuery) -> Result<u64, Error>;

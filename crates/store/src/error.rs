@@ -9,6 +9,9 @@ pub enum Error {
     /// The document is not as the writer read it, or its name is taken.
     #[error("the document has changed")]
     Stale,
+    /// More is asked for than may be held at once: ask for less of it.
+    #[error("the documents have more than {0} bytes together")]
+    TooLarge(u64),
     /// What is stored cannot be understood.
     #[error("the stored document {0} cannot be read")]
     Corrupt(String, #[source] Box<dyn std::error::Error + Send + Sync>),

@@ -58,6 +58,7 @@ macro_rules! contract_tests {
             since_and_upto_are_inclusive
             names_filter_through_packages_and_bindings
             summaries_are_those_of_whole_records
+            a_list_of_whole_records_has_a_bound
             times_at_the_edges_are_kept
             any_text_survives
             a_record_of_megabytes_reads_back

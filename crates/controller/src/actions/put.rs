@@ -62,7 +62,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     let now = controller.documents.stamp(environment::now());
     let mut action = match &found {
         Some(found) => update(Action::clone(found), put, now),
-        None => create(name, put, now)?,
+        None => create(name, put, limits.actions.nearest(ActionLimits::default()), now)?,
     };
     // A sequence's are the names of its components.
     if action.exec.components().is_none() {
@@ -91,7 +91,7 @@ async fn check_exec(controller: &Controller, exec: &Exec) -> Result<(), Rejectio
     checked.map_err(|_| Rejection::Internal(messages::INTERNAL))?.map_err(Rejection::Bad)
 }
 
-fn create(name: QualifiedName, put: ActionPut, now: Millis) -> Result<Action, Rejection> {
+fn create(name: QualifiedName, put: ActionPut, usual: ActionLimits, now: Millis) -> Result<Action, Rejection> {
     let exec = put.exec.ok_or_else(|| Rejection::Bad(messages::EXEC_UNDEFINED.into()))?;
     let mut annotations = put.annotations.unwrap_or_default();
     // A new action's containers get no key unless its owner says so.
@@ -108,7 +108,7 @@ fn create(name: QualifiedName, put: ActionPut, now: Millis) -> Result<Action, Re
         name: name.name,
         exec,
         parameters,
-        limits: put.limits.unwrap_or_default().over(ActionLimits::default()),
+        limits: put.limits.unwrap_or_default().over(usual),
         version: put.version.unwrap_or(Version::FIRST),
         publish: put.publish.unwrap_or(false),
         annotations,

@@ -219,7 +219,7 @@ impl World {
 
     async fn all(&self) -> Vec<Activation> {
         let query = ActivationQuery { namespace: "guest".parse().unwrap(), name: None, since: None, upto: None };
-        self.store.list_full(&query, Page { skip: 0, limit: 1000 }).await.unwrap()
+        self.store.list_full(&query, Page { skip: 0, limit: 1000 }, u64::MAX).await.unwrap()
     }
 }
 

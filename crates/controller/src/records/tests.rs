@@ -38,8 +38,8 @@ impl Activations for Away {
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, Error> {
         Activations::list(&self.store, query, page).await
     }
-    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, Error> {
-        self.store.list_full(query, page).await
+    async fn list_full(&self, query: &ActivationQuery, page: Page, max_bytes: u64) -> Result<Vec<Activation>, Error> {
+        self.store.list_full(query, page, max_bytes).await
     }
     async fn count(&self, query: &ActivationQuery) -> Result<u64, Error> {
         Activations::count(&self.store, query).await

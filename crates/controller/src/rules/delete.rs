@@ -8,12 +8,16 @@ use crate::{controller::Controller, found::find, rejection::Rejection, reply::Re
 
 /// Takes a rule from its trigger, deletes it, and shows what it was: inactive
 /// by then.
-pub async fn delete(controller: &Controller, name: &QualifiedName) -> Result<Reply, Rejection> {
-    let rule = find::<Rule>(controller, name).await?;
+pub async fn delete(controller: &Controller, name: QualifiedName) -> Result<Reply, Rejection> {
+    let rule = find::<Rule>(controller, &name).await?;
     let status = link::status(controller, &rule).await?;
-    link::part(controller, &rule.trigger.0, name).await?;
-    let deleted = controller.documents.delete(name, rule.revision()).await;
-    link::settle(controller, name, &[&rule.trigger.0], status).await;
-    deleted?;
-    Ok(Reply::json(StatusCode::OK, &rule_view(&rule, RuleStatus::Inactive)))
+    let shared = controller.shared()?;
+    let rule = controller.records.see_through(async move {
+        link::part(&shared, &rule.trigger.0, &name).await?;
+        let deleted = shared.documents.delete(&name, rule.revision()).await;
+        link::settle(&shared, &name, &[&rule.trigger.0], status).await;
+        deleted?;
+        Ok(rule)
+    });
+    Ok(Reply::json(StatusCode::OK, &rule_view(&*rule.await?, RuleStatus::Inactive)))
 }

@@ -26,40 +26,51 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     entitle::parts(controller, &who, put.trigger.as_ref(), &put.action).await?;
     let found = find_if_any::<Rule>(controller, &name).await?;
     let now = controller.documents.stamp(environment::now());
-    match &found {
-        Some(_) if !overwrite => Err(Rejection::Conflict(messages::EXISTS)),
+    let write = match found {
+        Some(_) if !overwrite => return Err(Rejection::Conflict(messages::EXISTS)),
         Some(old) => {
-            let status = link::status(controller, old).await?;
-            let rule = update(Rule::clone(old), put, now);
-            let left = Some(&old.trigger.0).filter(|trigger| **trigger != rule.trigger.0);
-            write(controller, &name, rule, status, left, Some(old.revision())).await
+            let status = link::status(controller, &old).await?;
+            let rule = update(Rule::clone(&old), put, now);
+            let left = Some(old.trigger.0.clone()).filter(|trigger| *trigger != rule.trigger.0);
+            Write { name, rule, status, left, based_on: Some(old.revision().clone()) }
         }
-        None => write(controller, &name, create(&name, put, now)?, RuleStatus::Active, None, None).await,
-    }
+        None => {
+            let rule = create(&name, put, now)?;
+            Write { name, rule, status: RuleStatus::Active, left: None, based_on: None }
+        }
+    };
+    check_parts(controller, &write.rule.trigger.0, &write.rule.action.0).await?;
+    let shared = controller.shared()?;
+    controller.records.see_through(async move { write.carry_out(&shared).await }).await
 }
 
-/// Writes a rule: the trigger that it joins, the one that it leaves, and last
-/// its own document.
-async fn write(
-    controller: &Controller,
-    name: &QualifiedName,
+/// A rule as it is to be stored.
+struct Write {
+    name: QualifiedName,
     rule: Rule,
     status: RuleStatus,
-    left: Option<&QualifiedName>,
-    based_on: Option<&Revision>,
-) -> Result<Reply, Rejection> {
-    let (trigger, action) = (rule.trigger.0.clone(), rule.action.0.clone());
-    check_parts(controller, &trigger, &action).await?;
-    link::join(controller, &trigger, name, &Link { action: Reference(action), status }).await?;
-    if let Some(left) = left {
-        link::part(controller, left, name).await?;
+    /// The trigger that it leaves.
+    left: Option<QualifiedName>,
+    based_on: Option<Revision>,
+}
+
+impl Write {
+    /// Writes the trigger that the rule joins, the one that it leaves, and last
+    /// its own document.
+    async fn carry_out(self, controller: &Controller) -> Result<Reply, Rejection> {
+        let Write { name, rule, status, left, based_on } = self;
+        let (trigger, action) = (rule.trigger.0.clone(), rule.action.0.clone());
+        link::join(controller, &trigger, &name, &Link { action: Reference(action), status }).await?;
+        if let Some(left) = &left {
+            link::part(controller, left, &name).await?;
+        }
+        let view = rule_view(&rule, status);
+        let put = controller.documents.put(&Document::Rule(rule), based_on.as_ref()).await;
+        let written: Vec<_> = [Some(&trigger), left.as_ref()].into_iter().flatten().collect();
+        link::settle(controller, &name, &written, status).await;
+        put?;
+        Ok(Reply::json(StatusCode::OK, &view))
     }
-    let view = rule_view(&rule, status);
-    let put = controller.documents.put(&Document::Rule(rule), based_on).await;
-    let written: Vec<_> = [Some(&trigger), left].into_iter().flatten().collect();
-    link::settle(controller, name, &written, status).await;
-    put?;
-    Ok(Reply::json(StatusCode::OK, &view))
 }
 
 /// Both parts of a rule must exist when it is written; either may go later.

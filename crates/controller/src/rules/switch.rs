@@ -15,16 +15,21 @@ use crate::{
 
 /// Makes a rule active or inactive; that it was already is fine. Whether its
 /// action exists shows when it is fired.
-pub async fn switch(controller: &Controller, call: Call<'_>, name: &QualifiedName) -> Result<Reply, Rejection> {
+pub async fn switch(controller: &Controller, call: Call<'_>, name: QualifiedName) -> Result<Reply, Rejection> {
     let status = parse_rule_status(&call.read(controller, Kind::Payload).await?.bytes)?;
-    let rule = find::<Rule>(controller, name).await?;
+    let rule = find::<Rule>(controller, &name).await?;
     if status != link::status(controller, &rule).await? {
-        let link = Link { action: Reference(rule.action.0.clone()), status };
-        link::join(controller, &rule.trigger.0, name, &link).await.map_err(|rejection| match rejection {
+        let shared = controller.shared()?;
+        let switched = controller.records.see_through(async move {
+            let (trigger, link) = (&rule.trigger.0, Link { action: Reference(rule.action.0.clone()), status });
+            link::join(&shared, trigger, &name, &link).await?;
+            link::settle(&shared, &name, &[trigger], status).await;
+            Ok(())
+        });
+        switched.await.map_err(|rejection| match rejection {
             Rejection::Missing => Rejection::RuleWithoutTrigger,
             other => other,
         })?;
-        link::settle(controller, name, &[&rule.trigger.0], status).await;
     }
     Ok(Reply::words(StatusCode::OK))
 }

@@ -14,7 +14,6 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
-use tokio::sync::oneshot;
 use whisker_api::{Payload, messages};
 use whisker_entity::{
     Activation, ActivationId, Identity, Link, Millis, Parameters, QualifiedName, Response, RuleStatus, Status, Trigger,
@@ -61,11 +60,7 @@ pub async fn fire(controller: &Controller, call: Call<'_>, name: &QualifiedName)
     let arguments = payload.over(&headers).over(&trigger.parameters);
     let fire = Fire { id: environment::activation_id(caller.began), caller, trigger, result, arguments };
     let (id, shared) = (fire.id, controller.shared()?);
-    let (answer, answered) = oneshot::channel();
-    // Half a fire is worse than none: once begun it ends, also when its client
-    // has left. What came of it is then nobody's to hear.
-    controller.records.track(async move { drop(answer.send(fire.deliver(&shared).await)) });
-    answered.await.unwrap_or(Err(Rejection::Internal(messages::INTERNAL)))?;
+    controller.records.see_through(async move { fire.deliver(&shared).await }).await?;
     Ok(Reply::json(StatusCode::ACCEPTED, &json!({"activationId": id})).activation(id))
 }
 

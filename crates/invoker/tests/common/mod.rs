@@ -156,8 +156,13 @@ impl Activations for Line<Store> {
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, whisker_store::Error> {
         Activations::list(&self.to().await.memory, query, page).await
     }
-    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, whisker_store::Error> {
-        self.to().await.memory.list_full(query, page).await
+    async fn list_full(
+        &self,
+        query: &ActivationQuery,
+        page: Page,
+        max_bytes: u64,
+    ) -> Result<Vec<Activation>, whisker_store::Error> {
+        self.to().await.memory.list_full(query, page, max_bytes).await
     }
     async fn count(&self, query: &ActivationQuery) -> Result<u64, whisker_store::Error> {
         Activations::count(&self.to().await.memory, query).await

@@ -85,10 +85,14 @@ impl Activations for Memory {
         Ok(state.find(query).skip(skip).take(limit).map(|record| Summary::from(&**record)).collect())
     }
 
-    async fn list_full(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Activation>, Error> {
+    async fn list_full(&self, query: &ActivationQuery, page: Page, max_bytes: u64) -> Result<Vec<Activation>, Error> {
         let (skip, limit) = bounds(page);
         let state = lock(&self.activations);
-        Ok(state.find(query).skip(skip).take(limit).map(|record| Activation::clone(record)).collect())
+        let records: Vec<_> = state.find(query).skip(skip).take(limit).collect();
+        if records.iter().map(|record| record.bulk_bytes()).sum::<u64>() > max_bytes {
+            return Err(Error::TooLarge(max_bytes));
+        }
+        Ok(records.into_iter().map(|record| Activation::clone(record)).collect())
     }
 
     async fn count(&self, query: &ActivationQuery) -> Result<u64, Error> {

@@ -120,7 +120,7 @@ pub async fn pages_cover_a_list_once(store: Store) {
     }
     for (skip, limit) in [(0, 0), (25, 1), (u64::MAX, u64::MAX)] {
         assert!(ids(&store, &all_of("ns"), Page { skip, limit }).await.is_empty());
-        assert!(store.list_full(&all_of("ns"), Page { skip, limit }).await.unwrap().is_empty());
+        assert!(store.list_full(&all_of("ns"), Page { skip, limit }, u64::MAX).await.unwrap().is_empty());
     }
 }
 
@@ -183,8 +183,22 @@ pub async fn summaries_are_those_of_whole_records(store: Store) {
     }
     let summaries = store.list(&all_of("ns"), WHOLE).await.unwrap();
     assert_eq!(summaries, written.iter().map(Summary::from).collect::<Vec<_>>());
-    let full = store.list_full(&all_of("ns"), WHOLE).await.unwrap();
+    let full = store.list_full(&all_of("ns"), WHOLE, u64::MAX).await.unwrap();
     assert!(full.iter().map(text).eq(written.iter().map(text)));
+}
+
+/// A list of whole records is all of them or a refusal, never a part.
+pub async fn a_list_of_whole_records_has_a_bound(store: Store) {
+    for n in 1..=3 {
+        let mut long = record("ns", "ns/a", id(n), n.into());
+        long.logs = vec!["x".repeat(1000)];
+        put(&store, &long).await;
+    }
+    let all = all_of("ns");
+    let list = |page, max_bytes| store.list_full(&all, page, max_bytes);
+    assert!(matches!(list(WHOLE, 2_500).await, Err(Error::TooLarge(2_500))));
+    assert_eq!(list(Page { skip: 0, limit: 2 }, 2_500).await.unwrap().len(), 2);
+    assert_eq!(list(WHOLE, 10_000).await.unwrap().len(), 3);
 }
 
 /// Clocks can be wrong; records are not lost for that.

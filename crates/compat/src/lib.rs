@@ -25,8 +25,10 @@ mod replay;
 use std::path::PathBuf;
 
 pub use commands::Commands;
+pub use compare::values as differences;
 pub use differences::Differences;
 pub use document::Document;
+pub use placeholder::{Variables, expand};
 pub use replay::{Auths, Replay, Tally};
 
 /// The folder `compat/` of this repository.

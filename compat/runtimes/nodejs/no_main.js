@@ -1,0 +1,3 @@
+function other(args) {
+  return args;
+}

@@ -1,0 +1,3 @@
+function niam(args) {
+  return { niam: args };
+}

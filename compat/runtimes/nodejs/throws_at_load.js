@@ -1,0 +1,2 @@
+console.log('at load');
+throw new Error('not today');

@@ -1,0 +1,2 @@
+print("at load")
+raise RuntimeError("not today")

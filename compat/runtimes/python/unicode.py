@@ -1,0 +1,4 @@
+def main(args):
+    greeting = f"Grüße, 世界 and {args['name']}!"
+    print(greeting)
+    return {"greeting": greeting}

@@ -21,7 +21,6 @@
 //! cannot be made, and says which part and how to get it. Running without is a
 //! setting of its own.
 
-pub mod archive;
 mod bwrap;
 mod catalog;
 mod cgroup;
@@ -43,6 +42,8 @@ mod seccomp;
 mod spawn;
 mod thread;
 mod unavailable;
+
+pub use whisker_artifacts::archive;
 
 pub use catalog::MANIFEST;
 pub use cgroup::Lacking;

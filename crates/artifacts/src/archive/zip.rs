@@ -48,18 +48,14 @@ fn walk(
     limits: Limits,
     mut visit: impl FnMut(&mut Entry<'_, '_>, &str) -> Result<(), Refused>,
 ) -> Result<(), Refused> {
-    // Before the library makes a list of the entries, since that takes many
-    // times the memory that they take here.
-    let most = usize::try_from(limits.entries).unwrap_or(usize::MAX);
-    if memchr::memmem::find_iter(code, ENTRY_SIGNATURE).nth(most).is_some() {
-        return Err(Refused::TooMany(limits.entries));
-    }
-    let mut archive = ZipArchive::new(Cursor::new(code)).map_err(damaged)?;
+    let mut archive = open(code, limits)?;
     let mut budget = Budget::new(limits);
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index).map_err(damaged)?;
         budget.entry(entry.size())?;
-        inside(&name_of(&entry))?;
+        if let Some(path) = inside(&name_of(&entry))? {
+            budget.path(&path)?;
+        }
         if entry.encrypted() {
             return Err(Refused::Damaged("it is encrypted".to_owned()));
         }
@@ -70,6 +66,22 @@ fn walk(
         visit(&mut entry, &name)?;
     }
     Ok(())
+}
+
+fn open(code: &[u8], limits: Limits) -> Result<ZipArchive<Cursor<&[u8]>>, Refused> {
+    // Before the library makes a list of the entries, since that takes many
+    // times the memory that they take here.
+    let most = usize::try_from(limits.entries).unwrap_or(usize::MAX);
+    if memchr::memmem::find_iter(code, ENTRY_SIGNATURE).nth(most).is_some() {
+        return Err(Refused::TooMany(limits.entries));
+    }
+    ZipArchive::new(Cursor::new(code)).map_err(damaged)
+}
+
+/// Whether there is something below a folder of this name.
+pub(super) fn has_folder(code: &[u8], limits: Limits, folder: &str) -> bool {
+    let below = |archive: ZipArchive<_>| archive.file_names().flatten().any(|name| name.starts_with(folder));
+    open(code, limits).is_ok_and(below)
 }
 
 /// The name as it is in the archive, before any repair by the library.

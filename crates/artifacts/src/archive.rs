@@ -14,8 +14,16 @@ mod folder;
 mod tar;
 mod zip;
 
-use std::{io, path::Path};
+use std::{
+    collections::HashSet,
+    fs::{self, Permissions},
+    hash::{BuildHasher, RandomState},
+    io::{self, Read},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::Path,
+};
 
+use flate2::read::MultiGzDecoder;
 use folder::Folder;
 
 /// Limits on one archive.
@@ -47,6 +55,10 @@ pub enum Refused {
     /// A name that leads out of the folder, or nowhere.
     #[error("The action's archive has an entry with an unsafe path: {0:?}.")]
     Path(String),
+    /// A name that is too long or too deep, or that of a file which another
+    /// entry takes for a folder.
+    #[error("The action's archive has an entry whose name is too long, too deep or in another's way: {0:?}.")]
+    Name(String),
     /// A link that leads out of the folder.
     #[error("The action's archive has a symbolic link that leaves it: {0:?}.")]
     Link(String),
@@ -85,17 +97,17 @@ impl Format {
 pub fn check(code: &[u8], limits: Limits) -> Result<(), Refused> {
     match Format::of(code) {
         Format::Zip => zip::check(code, limits),
-        Format::TarGz => tar::read(code, limits, None),
+        Format::TarGz => tar::read(MultiGzDecoder::new(code), limits, None),
         Format::Other => Ok(()),
     }
 }
 
 /// Puts code into the existing, empty `folder`. Blocks.
-pub(crate) fn place(code: &[u8], folder: &Path, limits: Limits) -> Result<(), Refused> {
+pub fn place(code: &[u8], folder: &Path, limits: Limits) -> Result<(), Refused> {
     let mut folder = Folder::open(folder, limits).map_err(Refused::Host)?;
     match Format::of(code) {
         Format::Zip => zip::unpack(code, limits, &mut folder)?,
-        Format::TarGz => tar::read(code, limits, Some(&mut folder))?,
+        Format::TarGz => tar::read(MultiGzDecoder::new(code), limits, Some(&mut folder))?,
         Format::Other => {
             let mut file = folder.file(Path::new("exec"), true)?;
             io::Write::write_all(&mut file, code).map_err(Refused::Host)?;
@@ -104,16 +116,63 @@ pub(crate) fn place(code: &[u8], folder: &Path, limits: Limits) -> Result<(), Re
     folder.make_links()
 }
 
-/// Counts entries and bytes against the limits.
+/// Unpacks a tar that is not compressed, as it comes, into the existing, empty
+/// `folder`. What comes after its end is left in the stream. Blocks.
+pub fn place_tar(stream: impl Read, folder: &Path, limits: Limits) -> Result<(), Refused> {
+    let mut folder = Folder::open(folder, limits).map_err(Refused::Host)?;
+    tar::read(stream, limits, Some(&mut folder))?;
+    folder.make_links()
+}
+
+/// Puts code as it is, archive or not, into one file. Blocks.
+pub fn place_whole(code: &[u8], file: &Path, executable: bool) -> io::Result<()> {
+    fs::write(file, code)?;
+    fs::set_permissions(file, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))
+}
+
+/// Whether code is a zip with a folder `META-INF`: Java takes it as it is.
+pub fn is_jar(code: &[u8], limits: Limits) -> bool {
+    Format::of(code) == Format::Zip && zip::has_folder(code, limits, "META-INF/")
+}
+
+/// Whether code is an archive, rather than one file.
+pub fn is_archive(code: &[u8]) -> bool {
+    Format::of(code) != Format::Other
+}
+
+/// Whether a file that begins like this is a program that the kernel executes.
+pub fn is_program(beginning: &[u8]) -> bool {
+    beginning.starts_with(b"\x7fELF") || beginning.starts_with(b"#!")
+}
+
+/// Counts entries, the folders that their names imply, and bytes against the
+/// limits.
 struct Budget {
     limits: Limits,
     entries: u64,
     bytes: u64,
+    /// Hashes of the folders seen, with a key that nobody outside knows. Two
+    /// that fall together would count as one, which unpacking notices.
+    folders: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl Budget {
     fn new(limits: Limits) -> Budget {
-        Budget { limits, entries: 0, bytes: 0 }
+        Budget { limits, entries: 0, bytes: 0, folders: HashSet::new(), hasher: RandomState::new() }
+    }
+
+    /// Counts the folders above a path.
+    fn path(&mut self, path: &Path) -> Result<(), Refused> {
+        for folder in path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty()) {
+            if !self.folders.insert(self.hasher.hash_one(folder.as_os_str().as_bytes())) {
+                break;
+            }
+            if self.folders.len() as u64 > self.limits.entries {
+                return Err(Refused::TooMany(self.limits.entries));
+            }
+        }
+        Ok(())
     }
 
     fn entry(&mut self, bytes: u64) -> Result<(), Refused> {

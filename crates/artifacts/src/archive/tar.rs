@@ -1,11 +1,10 @@
-//! Gzipped tar archives.
+//! Tar archives.
 //!
 //! Read entry by entry as they lie in the stream. The library's own treatment
 //! of long names reads a name of any length into memory; here they are bounded.
 
 use std::io::{self, Read};
 
-use flate2::read::MultiGzDecoder;
 use tar::{Archive, Entry, EntryType};
 
 use super::{
@@ -25,8 +24,8 @@ struct Extended {
 }
 
 /// Looks through an archive, and unpacks it if there is a folder to do so.
-pub(super) fn read(code: &[u8], limits: Limits, mut folder: Option<&mut Folder>) -> Result<(), Refused> {
-    let mut archive = Archive::new(MultiGzDecoder::new(code));
+pub(super) fn read(stream: impl Read, limits: Limits, mut folder: Option<&mut Folder>) -> Result<(), Refused> {
+    let mut archive = Archive::new(stream);
     let mut budget = Budget::new(limits);
     let mut extended = Extended::default();
     for entry in archive.entries().map_err(damaged)?.raw(true) {
@@ -39,7 +38,7 @@ pub(super) fn read(code: &[u8], limits: Limits, mut folder: Option<&mut Folder>)
             EntryType::GNULongLink => extended.target = Some(long_name(&mut entry)?),
             EntryType::XHeader => read_attributes(&mut entry, &mut extended)?,
             EntryType::XGlobalHeader => {}
-            _ => unpack(&mut entry, kind, std::mem::take(&mut extended), folder.as_deref_mut())?,
+            _ => unpack(&mut entry, kind, std::mem::take(&mut extended), &mut budget, folder.as_deref_mut())?,
         }
     }
     Ok(())
@@ -49,11 +48,13 @@ fn unpack(
     entry: &mut Entry<'_, impl Read>,
     kind: EntryType,
     extended: Extended,
+    budget: &mut Budget,
     folder: Option<&mut Folder>,
 ) -> Result<(), Refused> {
     let header = entry.header();
     let name = extended.name.unwrap_or_else(|| String::from_utf8_lossy(&header.path_bytes()).into_owned());
     let Some(path) = inside(&name)? else { return Ok(()) };
+    budget.path(&path)?;
     let executable = header.mode().is_ok_and(|mode| mode & 0o111 != 0);
     match kind {
         EntryType::Directory => match folder {

@@ -118,11 +118,62 @@ fn folders_that_names_imply_are_counted() {
         place(&code, &empty().folder, LIMITS).unwrap();
     }
     for code in both(&[item("a/b/c/d/e/f/g/h/i/j/1"), item("k/l/m/n/o/p/q/r/s/t/u/v/w/x/y/z/2")]) {
+        assert!(matches!(check(&code, LIMITS), Err(Refused::TooMany(20))), "before anything is written");
         assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::TooMany(20))));
     }
+}
+
+/// The archive's fault, and not the host's.
+#[test]
+fn names_that_no_file_can_have_are_refused_as_such() {
+    let item = |name| File(name, b"x".to_vec(), 0o644);
     for code in both(&[item("a"), item("a/b")]) {
-        assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::Host(_))), "a file is no folder");
+        assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::Name(_))), "a file is no folder");
     }
+    for code in both(&[item("a/b"), item("a")]) {
+        assert!(matches!(place(&code, &empty().folder, LIMITS), Err(Refused::Name(_))), "a folder is no file");
+    }
+    let long: &str = Box::leak("n".repeat(300).into_boxed_str());
+    let deep: &str = Box::leak("d/".repeat(200).into_boxed_str());
+    for name in [long, deep] {
+        let code = zipped(&[item(name)]);
+        assert!(matches!(check(&code, LIMITS), Err(Refused::Name(_))));
+    }
+}
+
+/// As deep as can be, and as many as can be: counted before they are made.
+#[test]
+fn implied_folders_are_refused_within_a_second() {
+    let names: Vec<String> = (0..600).map(|n| format!("{n}/{}x", "d/".repeat(120))).collect();
+    let items: Vec<Item> =
+        names.into_iter().map(|name| File(Box::leak(name.into_boxed_str()), vec![], 0o644)).collect();
+    let code = zipped(&items);
+    let started = Instant::now();
+    let place_ = empty();
+    assert!(matches!(place(&code, &place_.folder, Limits::default()), Err(Refused::TooMany(65_535))));
+    assert!(started.elapsed() < Duration::from_secs(1));
+    assert_eq!(fs::read_dir(&place_.folder).unwrap().count(), 0);
+}
+
+#[test]
+fn a_tar_is_unpacked_as_it_comes() {
+    let mut builder = ::tar::Builder::new(Vec::new());
+    let mut header = ::tar::Header::new_gnu();
+    header.set_size(2);
+    header.set_mode(0o755);
+    builder.append_data(&mut header, "bin/exec", &b"ok"[..]).unwrap();
+    let place_ = empty();
+    place_tar(&builder.into_inner().unwrap()[..], &place_.folder, LIMITS).unwrap();
+    assert_eq!(fs::read(place_.folder.join("bin/exec")).unwrap(), b"ok");
+}
+
+#[test]
+fn a_jar_is_told_from_other_archives() {
+    let jar = [File("META-INF/MANIFEST.MF", vec![], 0o644), File("Main.class", vec![], 0o644)];
+    assert!(is_jar(&zipped(&jar), LIMITS));
+    assert!(!is_jar(&tarred(&jar), LIMITS));
+    assert!(!is_jar(&zipped(&[File("Main.class", vec![], 0o644)]), LIMITS));
+    assert!(!is_jar(b"PK\x03\x04", LIMITS));
 }
 
 #[test]
@@ -153,7 +204,7 @@ fn links_that_leave_the_folder_are_refused() {
         for code in both(items) {
             let place_ = empty();
             let refused = place(&code, &place_.folder, LIMITS);
-            assert!(matches!(refused, Err(Refused::Link(_) | Refused::Host(_))), "{refused:?}");
+            assert!(matches!(refused, Err(Refused::Link(_) | Refused::Name(_))), "{refused:?}");
         }
     }
 }

@@ -10,12 +10,23 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2, symlinkat};
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, openat2, symlinkat},
+    io::Errno,
+};
 
 use super::{Limits, Refused};
 
 /// Longest target of a symbolic link, which is what the kernel takes.
 pub(super) const LINK_BYTES: u64 = 4095;
+
+/// Longest name of one file or folder, and longest path, in bytes: the kernel's.
+const NAME_BYTES: usize = 255;
+const PATH_BYTES: usize = 4000;
+
+/// Most folders in each other. No package comes near, and looking a path up
+/// takes time for each of them.
+const DEPTH: usize = 128;
 
 /// A folder being filled. There is no link in it until [`Folder::make_links`],
 /// so that a checked path means what it says.
@@ -31,19 +42,38 @@ pub(super) struct Folder {
 /// A name from an archive as a path below the folder; `None` for the folder
 /// itself.
 pub(super) fn inside(name: &str) -> Result<Option<PathBuf>, Refused> {
-    let refused = || Refused::Path(name.chars().take(200).collect());
+    let refused = || Refused::Path(shortened(name));
     if name.contains('\0') {
         return Err(refused());
     }
     let mut path = PathBuf::new();
     for component in Path::new(name).components() {
         match component {
+            Component::Normal(part) if part.len() > NAME_BYTES => return Err(Refused::Name(shortened(name))),
             Component::Normal(part) => path.push(part),
             Component::CurDir => {}
             Component::RootDir | Component::ParentDir | Component::Prefix(_) => return Err(refused()),
         }
     }
+    if path.as_os_str().len() > PATH_BYTES || path.components().count() > DEPTH {
+        return Err(Refused::Name(shortened(name)));
+    }
     Ok(Some(path).filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// As much of a name as a sentence can bear.
+pub(super) fn shortened(name: &str) -> String {
+    name.chars().take(200).collect()
+}
+
+/// Tells trouble that the archive makes by its names from the host's own.
+fn refused(path: &Path, error: io::Error) -> Refused {
+    match Errno::from_io_error(&error) {
+        Some(Errno::EXIST | Errno::NOTDIR | Errno::ISDIR | Errno::NAMETOOLONG) => {
+            Refused::Name(shortened(&path.to_string_lossy()))
+        }
+        _ => Refused::Host(error),
+    }
 }
 
 /// Whether a link at `path` with this target stays inside. Steps upwards may
@@ -84,7 +114,7 @@ impl Folder {
             if self.folders > self.most {
                 return Err(Refused::TooMany(self.most));
             }
-            fs::create_dir(folder).map_err(Refused::Host)?;
+            fs::create_dir(folder).map_err(|error| refused(path, error))?;
             fs::set_permissions(folder, Permissions::from_mode(0o755)).map_err(Refused::Host)?;
         }
         Ok(())
@@ -100,9 +130,9 @@ impl Folder {
             .write(true)
             .create(true)
             .truncate(true)
-            .custom_flags(libc::O_NOFOLLOW)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(self.root.join(path))
-            .map_err(Refused::Host)?;
+            .map_err(|error| refused(path, error))?;
         file.set_permissions(Permissions::from_mode(if executable { 0o755 } else { 0o644 })).map_err(Refused::Host)?;
         Ok(file)
     }

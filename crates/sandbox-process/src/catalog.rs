@@ -105,6 +105,22 @@ impl Catalog {
         })
     }
 
+    /// Every kind, by name.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &str> {
+        self.runtimes.keys().map(String::as_str)
+    }
+
+    /// What is looked for to run a kind: programs, and what makes them tell
+    /// their version.
+    pub(crate) fn asked(&self, kind: &str) -> (&[String], &[String]) {
+        let interpreter = self.runtimes.get(kind).and_then(|known| known.row.command.as_ref());
+        let version = interpreter.and_then(|interpreter| interpreter.version.as_ref());
+        (
+            interpreter.map_or(&[], |interpreter| &interpreter.candidates),
+            version.map_or(&[], |version| &version.arguments),
+        )
+    }
+
     /// Whether [`launch`](Self::launch) will answer without blocking.
     pub(crate) fn is_known(&self, kind: &str) -> bool {
         self.runtimes.get(kind).is_none_or(|known| known.found.get().is_some())

@@ -15,7 +15,7 @@
 //! | `spawn` | making the process; all `unsafe` code |
 //! | `archive` | unpacking the action's code |
 //! | `catalog`, `host` | the runtimes; the sandbox's own folder |
-//! | `unavailable` | saying what a host lacks |
+//! | `unavailable`, `survey` | saying what a host lacks, and what it offers |
 //!
 //! It refuses to isolate by half: where a part is missing, [`ProcessSandbox`]
 //! cannot be made, and says which part and how to get it. Running without is a
@@ -40,6 +40,7 @@ mod pipes;
 mod sandbox;
 mod seccomp;
 mod spawn;
+mod survey;
 mod thread;
 mod unavailable;
 
@@ -49,4 +50,5 @@ pub use catalog::MANIFEST;
 pub use cgroup::Lacking;
 pub use config::{Config, Nat, Network};
 pub use sandbox::ProcessSandbox;
+pub use survey::{Program, Runtime, Survey, Tree};
 pub use unavailable::Unavailable;

@@ -4,6 +4,7 @@
 mod admin;
 mod app;
 mod configure;
+mod doctor;
 mod listener;
 mod patience;
 mod platform;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 fn main() -> ExitCode {
     let outcome = settings::read().and_then(|whisker| match whisker.role {
         Role::Serve(settings) => serve(&settings).map(|()| ExitCode::SUCCESS),
+        Role::Doctor(settings) => doctor::run(&settings).map(|works| ExitCode::from(u8::from(!works))),
         Role::Admin(settings) => admin::run(settings).map(ExitCode::from),
     });
     match outcome {

@@ -34,9 +34,32 @@ pub enum Role {
     /// Serve everything in one process: REST API, load balancing and containers.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Serve>),
+    /// Say what this host offers for containers, what is missing and how to get it.
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Box<Doctor>),
     /// Manage users, their keys, and limits of namespaces, whether a server runs or not.
     #[command(after_help = ADMIN_HELP)]
     Admin(Admin),
+}
+
+const DOCTOR_HELP: &str = "\
+It takes the settings of `whisker serve`, and tries what a start with them would
+try, beside a server that runs or without one. Exit status 0: containers can be
+made; 1: they cannot.
+
+Try it:
+  whisker doctor
+  whisker doctor --network none --json";
+
+/// Settings of `whisker doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Answer with one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Those of the server that would be started.
+    #[command(flatten)]
+    pub serve: Serve,
 }
 
 const ADMIN_HELP: &str = "\
@@ -382,7 +405,7 @@ mod tests {
         let matches = command.try_get_matches_from([&["whisker", "serve"], flags].concat())?;
         match Whisker::from_arg_matches(&matches)?.role {
             Role::Serve(serve) => Ok(*serve),
-            Role::Admin(_) => bail!("not what was asked"),
+            Role::Doctor(_) | Role::Admin(_) => bail!("not what was asked"),
         }
     }
 

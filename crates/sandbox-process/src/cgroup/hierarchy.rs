@@ -59,6 +59,11 @@ impl Hierarchies {
         self.0.iter().find(|tree| tree.controllers.iter().any(|name| name == controller))
     }
 
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.0.iter()
+    }
+
     /// These without the trees of the other version.
     #[cfg(test)]
     pub(crate) fn only(mut self, version: Version) -> Hierarchies {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, types::ValueRef};
 use whisker_entity::{Activation, ActivationId, EntityName, Millis};
-use whisker_store::{ActivationQuery, Activations, Error, Page, Retention, Summary};
+use whisker_store::{ActivationQuery, Activations, Cursor, Error, Page, Portion, Retention, Scan, Summary, record};
 
 use crate::{
     Embedded,
     entities::bounds,
     error::database,
     readers::QUICK_BYTES,
-    record,
+    scan,
     series::{self, ALL},
     writer::Changes,
 };
@@ -88,6 +88,11 @@ impl Activations for Embedded {
 
     async fn prune(&self, retention: Retention) -> Result<u64, Error> {
         self.writer().write(0, move |changes| prune(changes, retention).map_err(database)).await
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Activation>, Error> {
+        let after = after.map(|cursor| cursor.0.clone());
+        self.readers().long(move |connection| scan::activations(connection, after.as_deref(), portion)).await
     }
 }
 
@@ -258,15 +263,15 @@ fn stored(time: Millis) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
-fn id(row: &Row<'_>, column: usize) -> Result<ActivationId, Error> {
+pub(crate) fn id(row: &Row<'_>, column: usize) -> Result<ActivationId, Error> {
     row.get(column).map(ActivationId::from_bytes).map_err(database)
 }
 
-fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Error> {
+pub(crate) fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, Error> {
     row.get_ref(column).and_then(|value| Ok(value.as_str()?)).map_err(database)
 }
 
-fn optional_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, Error> {
+pub(crate) fn optional_text<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, Error> {
     match row.get_ref(column).map_err(database)? {
         ValueRef::Null => Ok(None),
         _ => text(row, column).map(Some),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::ValueRef};
 use whisker_entity::{CodeHash, EntityPath, Exec, ExecCode, QualifiedName};
-use whisker_store::{Collection, Document, Entities, Error, Page, Revision, Stored};
+use whisker_store::{Collection, Cursor, Document, Entities, Error, Page, Portion, Revision, Scan, Stored};
 
 use crate::{
     Embedded,
     code::{self, Upload},
     error::{corrupt, database},
     readers::QUICK_BYTES,
+    scan,
     writer::Changes,
 };
 
@@ -97,6 +98,11 @@ impl Entities for Embedded {
 
     async fn code(&self, hash: CodeHash) -> Result<Arc<str>, Error> {
         self.readers().long(move |connection| code::read(connection, hash)).await
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Stored>, Error> {
+        let after = after.map(|cursor| cursor.0.clone());
+        self.readers().long(move |connection| scan::entities(connection, after.as_deref(), portion)).await
     }
 }
 
@@ -254,7 +260,7 @@ fn hashing_takes_long(document: &Document) -> bool {
     matches!(code, Some(ExecCode::Inline(text)) if text.len() > QUICK_BYTES as usize)
 }
 
-fn shown(revision: i64) -> Revision {
+pub(crate) fn shown(revision: i64) -> Revision {
     Revision(revision.to_string().into())
 }
 
@@ -270,7 +276,7 @@ fn number(collection: Collection) -> i64 {
 }
 
 /// Reads a document from a row that begins with its collection, name and text.
-fn document(row: &Row<'_>) -> Result<Document, Error> {
+pub(crate) fn document(row: &Row<'_>) -> Result<Document, Error> {
     let text = row.get_ref(2).and_then(|value| Ok(value.as_str()?)).map_err(database)?;
     let read = match row.get::<_, i64>(0).map_err(database)? {
         0 => serde_json::from_str(text).map(Document::Action),

@@ -53,7 +53,7 @@ mod entities;
 mod error;
 mod lock;
 mod readers;
-mod record;
+mod scan;
 mod schema;
 mod series;
 mod subjects;

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 use whisker_entity::{EntityName, Identity, Namespace, NamespaceLimits, Subject};
-use whisker_store::{Error, Subjects};
+use whisker_store::{Cursor, Error, Portion, Registered, Scan, Subjects};
 
 use crate::{
     Embedded,
     error::{corrupt, database},
+    scan,
 };
 
 #[async_trait]
@@ -90,6 +91,11 @@ impl Subjects for Embedded {
         };
         self.writer().write(0, move |changes| put(&changes.connection).map(drop).map_err(database)).await
     }
+
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Registered>, Error> {
+        let after = after.map(|cursor| cursor.0.clone());
+        self.readers().long(move |connection| scan::subjects(connection, after.as_deref(), portion)).await
+    }
 }
 
 /// Whoever owns the namespace that a condition names.
@@ -141,6 +147,6 @@ fn limits(namespace: &EntityName, text: Option<String>) -> Result<NamespaceLimit
     text.map_or_else(|| Ok(NamespaceLimits::default()), |text| parse(namespace, &text))
 }
 
-fn parse<T: DeserializeOwned>(what: impl ToString, text: &str) -> Result<T, Error> {
+pub(crate) fn parse<T: DeserializeOwned>(what: impl ToString, text: &str) -> Result<T, Error> {
     serde_json::from_str(text).map_err(|e| corrupt(what, e))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use whisker_entity::{Activation, ActivationId, EntityName, Millis, Parameters, QualifiedName, Status, Version};
 
-use crate::{Error, Page};
+use crate::{Cursor, Error, Page, Portion, Scan};
 
 /// The database OpenWhisk calls *activations*.
 #[async_trait]
@@ -38,6 +38,9 @@ pub trait Activations: Send + Sync + 'static {
     /// by id), in one step of bounded length; answers how many went, so that
     /// the caller goes on until that is 0.
     async fn prune(&self, retention: Retention) -> Result<u64, Error>;
+
+    /// Reads everything, of all namespaces, a portion behind `after` at a time.
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Activation>, Error>;
 }
 
 /// Which records.

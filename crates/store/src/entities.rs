@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use whisker_entity::{CodeHash, EntityPath, QualifiedName};
 
-use crate::{Collection, Document, Error, Revision, Stored};
+use crate::{Changes, Collection, Cursor, Document, Error, Portion, Revision, Scan, Stored};
 
 /// The database OpenWhisk calls *whisks*.
 #[async_trait]
@@ -37,6 +37,15 @@ pub trait Entities: Send + Sync + 'static {
 
     /// The text of attached code. [`Error::Missing`] if no action uses it.
     async fn code(&self, hash: CodeHash) -> Result<Arc<str>, Error>;
+
+    /// Reads everything, a portion behind `after` at a time; code stays
+    /// attached.
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Stored>, Error>;
+
+    /// What other servers write from now on, where there can be others.
+    fn changes(&self) -> Changes {
+        Changes::none()
+    }
 }
 
 /// A part of a list.

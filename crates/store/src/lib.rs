@@ -14,17 +14,22 @@
 //! keeps is in `testing`, as tests (feature `testing`).
 
 mod activations;
+mod changes;
 mod document;
 mod entities;
 mod error;
 mod memory;
+pub mod record;
+mod scan;
 mod subjects;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use activations::{ActivationQuery, Activations, Retention, Summary};
+pub use changes::{Change, Changes};
 pub use document::{Collection, Document, Revision, Stored};
 pub use entities::{Entities, Page};
 pub use error::Error;
 pub use memory::Memory;
+pub use scan::{Cursor, Portion, Registered, Scan};
 pub use subjects::Subjects;

@@ -10,7 +10,13 @@ mod activations;
 mod entities;
 mod subjects;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    ops::Bound,
+    str::FromStr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use crate::{Cursor, Error, Portion, Scan};
 
 /// All three traits, in this process's memory.
 #[derive(Debug, Default)]
@@ -31,6 +37,30 @@ impl Memory {
 /// half-way: what a panicked holder left is whole.
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One step of a scan: of what stands behind a cursor, with each one's key and
+/// bytes.
+fn portion_of<T>(rest: impl Iterator<Item = (String, u64, T)>, portion: Portion) -> Scan<T> {
+    let mut rest = rest.peekable();
+    let (mut items, mut bytes, mut next) = (Vec::new(), 0_u64, None);
+    while let Some((key, size, item)) = rest.next() {
+        items.push(Ok(item));
+        bytes = bytes.saturating_add(size);
+        if items.len() as u64 >= portion.limit || bytes >= portion.max_bytes {
+            next = rest.peek().map(|_| Cursor(key.into()));
+            break;
+        }
+    }
+    Scan { items, next }
+}
+
+/// The key that a cursor of ours holds; [`Error::Missing`] for any other.
+fn key_of<K: FromStr>(after: Option<&Cursor>) -> Result<Bound<K>, Error> {
+    match after {
+        Some(cursor) => cursor.0.parse().map(Bound::Excluded).map_err(|_| Error::Missing),
+        None => Ok(Bound::Unbounded),
+    }
 }
 
 /// A page's bounds as iterators take them.

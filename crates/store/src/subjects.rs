@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use whisker_entity::{EntityName, Identity, NamespaceLimits, Subject};
 
-use crate::Error;
+use crate::{Changes, Cursor, Error, Portion, Registered, Scan};
 
 /// The database OpenWhisk calls *subjects*.
 #[async_trait]
@@ -36,4 +36,12 @@ pub trait Subjects: Send + Sync + 'static {
 
     /// Replaces the limits of a namespace; `None` takes them away.
     async fn put_limits(&self, namespace: &EntityName, limits: Option<&NamespaceLimits>) -> Result<(), Error>;
+
+    /// Reads everything, a portion behind `after` at a time.
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Registered>, Error>;
+
+    /// What other servers write from now on, where there can be others.
+    fn changes(&self) -> Changes {
+        Changes::none()
+    }
 }

@@ -19,6 +19,13 @@ pub mod entities;
 pub mod samples;
 pub mod subjects;
 
+/// How many documents the tests of many write: enough to cross pages and
+/// batches, unless `WHISKER_STORE_MANY` says 100000.
+#[must_use]
+pub fn many() -> u64 {
+    std::env::var("WHISKER_STORE_MANY").map_or(1_000, |n| n.parse().unwrap())
+}
+
 /// Makes the contract's tests for the stores that a closure opens; see
 /// [`testing`](crate::testing).
 #[macro_export]
@@ -47,6 +54,9 @@ macro_rules! contract_tests {
             public_packages_are_those_that_others_may_see
             lists_keep_to_their_namespace
             counts_are_those_of_lists
+            a_scan_gives_everything_once
+            a_scan_goes_on_while_others_write
+            many_documents_are_listed_and_scanned
         );
         $crate::contract_tests!(@ $open, activations:
             a_record_reads_back_byte_for_byte
@@ -66,6 +76,10 @@ macro_rules! contract_tests {
             surplus_records_are_pruned_oldest_first
             pruning_takes_bounded_steps
             concurrent_writers_lose_nothing
+            of_concurrent_records_under_one_id_one_is_kept
+            a_scan_gives_everything_once
+            a_scan_goes_on_while_others_write
+            many_records_are_listed_and_scanned
         );
         $crate::contract_tests!(@ $open, subjects:
             a_subject_is_found_by_its_namespaces
@@ -78,6 +92,7 @@ macro_rules! contract_tests {
             limits_come_with_the_identity
             any_text_survives
             of_concurrent_claims_to_a_namespace_one_wins
+            a_scan_gives_everything_once
         );
     };
     (@ $open:expr, $contract:ident: $($test:ident)*) => {

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use whisker_entity::{ActivationId, EntityName, Parameters, Response, Status, Version};
-use whisker_store::{ActivationQuery, Memory, Page, Retention, Summary};
+use whisker_store::{ActivationQuery, Cursor, Memory, Page, Portion, Retention, Scan, Summary};
 
 use super::*;
 
@@ -46,6 +46,9 @@ impl Activations for Away {
     }
     async fn prune(&self, retention: Retention) -> Result<u64, Error> {
         self.store.prune(retention).await
+    }
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Activation>, Error> {
+        Activations::scan(&self.store, after, portion).await
     }
 }
 

@@ -27,7 +27,9 @@ use whisker_entity::{
 };
 use whisker_invoker::{Config, Invoker, Parts, Spool};
 use whisker_sandbox::testing::Fake;
-use whisker_store::{ActivationQuery, Activations, Document, Entities, Memory, Page, Retention, Revision, Summary};
+use whisker_store::{
+    ActivationQuery, Activations, Cursor, Document, Entities, Memory, Page, Portion, Retention, Revision, Scan, Summary,
+};
 
 /// Longer than anything here takes on the paused clock.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -170,6 +172,13 @@ impl Activations for Line<Store> {
     async fn prune(&self, retention: Retention) -> Result<u64, whisker_store::Error> {
         self.to().await.memory.prune(retention).await
     }
+    async fn scan(
+        &self,
+        after: Option<&Cursor>,
+        portion: Portion,
+    ) -> Result<Scan<Activation>, whisker_store::Error> {
+        Activations::scan(&self.to().await.memory, after, portion).await
+    }
 }
 
 #[async_trait]
@@ -202,6 +211,13 @@ impl Entities for Line<Store> {
     async fn code(&self, hash: whisker_entity::CodeHash) -> Result<Arc<str>, whisker_store::Error> {
         self.to().await.here()?;
         self.to().await.memory.code(hash).await
+    }
+    async fn scan(
+        &self,
+        after: Option<&Cursor>,
+        portion: Portion,
+    ) -> Result<Scan<whisker_store::Stored>, whisker_store::Error> {
+        Entities::scan(&self.to().await.memory, after, portion).await
     }
 }
 

@@ -1,22 +1,23 @@
 //! Records by id, and in the three orders in which they are asked for.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use whisker_entity::{Activation, ActivationId, EntityName, Millis, QualifiedName};
 
-use super::{Memory, bounds, lock};
-use crate::{ActivationQuery, Activations, Error, Page, Retention, Summary};
+use super::{Memory, bounds, key_of, lock, portion_of};
+use crate::{ActivationQuery, Activations, Cursor, Error, Page, Portion, Retention, Scan, Summary};
 
 /// How many records one step of [`Activations::prune`] takes away at most.
 const PRUNE_STEP: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    records: HashMap<ActivationId, Arc<Activation>>,
+    records: BTreeMap<ActivationId, Arc<Activation>>,
     by_age: BTreeSet<(Millis, ActivationId)>,
     by_namespace: BTreeMap<(EntityName, Millis, ActivationId), Arc<Activation>>,
     by_name: BTreeMap<(QualifiedName, Millis, ActivationId), Arc<Activation>>,
@@ -111,5 +112,12 @@ impl Activations for Memory {
             gone += 1;
         }
         Ok(gone as u64)
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Activation>, Error> {
+        let state = lock(&self.activations);
+        let rest = state.records.range((key_of::<ActivationId>(after)?, Bound::Unbounded));
+        let rest = rest.map(|(id, record)| (id.to_string(), record.bulk_bytes(), Activation::clone(record)));
+        Ok(portion_of(rest, portion))
     }
 }

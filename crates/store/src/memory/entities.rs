@@ -1,24 +1,28 @@
 //! Documents by name, lists by age, code by hash.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    ops::Bound,
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use whisker_entity::{CodeHash, EntityPath, ExecCode, Millis, QualifiedName};
 
-use super::{Memory, bounds, lock};
-use crate::{Collection, Document, Entities, Error, Page, Revision, Stored};
+use super::{Memory, bounds, key_of, lock, portion_of};
+use crate::{Collection, Cursor, Document, Entities, Error, Page, Portion, Revision, Scan, Stored};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
-    documents: HashMap<QualifiedName, Stored>,
+    documents: BTreeMap<QualifiedName, Stored>,
     lists: HashMap<(Collection, EntityPath), List>,
     code: HashMap<CodeHash, Code>,
     /// Writes so far: each makes one revision, so none is ever used twice.
     writes: u64,
 }
+
+/// What a document is taken to weigh in a scan; its code stays where it is.
+const ASSUMED_BYTES: u64 = 1024;
 
 /// Names, ordered by `updated`, then by their text.
 type List = BTreeSet<(Millis, String, QualifiedName)>;
@@ -133,5 +137,11 @@ impl Entities for Memory {
 
     async fn code(&self, hash: CodeHash) -> Result<Arc<str>, Error> {
         lock(&self.entities).code.get(&hash).map(|code| code.text.clone()).ok_or(Error::Missing)
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Stored>, Error> {
+        let state = lock(&self.entities);
+        let rest = state.documents.range((key_of::<QualifiedName>(after)?, Bound::Unbounded));
+        Ok(portion_of(rest.map(|(name, stored)| (name.to_string(), ASSUMED_BYTES, stored.clone())), portion))
     }
 }

@@ -1,12 +1,15 @@
 //! Subjects by name, and whose each namespace is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::Bound,
+};
 
 use async_trait::async_trait;
 use whisker_entity::{EntityName, Identity, Namespace, NamespaceLimits, Subject};
 
-use super::{Memory, lock};
-use crate::{Error, Subjects};
+use super::{Memory, key_of, lock, portion_of};
+use crate::{Cursor, Error, Portion, Registered, Scan, Subjects};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -15,8 +18,11 @@ pub(super) struct State {
     by_uuid: HashMap<String, String>,
     /// Subjects' names by their namespaces.
     by_namespace: HashMap<EntityName, String>,
-    limits: HashMap<EntityName, NamespaceLimits>,
+    limits: BTreeMap<EntityName, NamespaceLimits>,
 }
+
+/// How the cursors of subjects begin.
+const SUBJECT: &str = ":";
 
 impl State {
     fn remove(&mut self, subject: &str) -> Result<(), Error> {
@@ -103,5 +109,20 @@ impl Subjects for Memory {
             None => drop(state.limits.remove(namespace)),
         }
         Ok(())
+    }
+
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Registered>, Error> {
+        // Limits first: their keys, which are names, cannot begin as subjects' do.
+        let (limits, subjects) = match after.map(|cursor| cursor.0.strip_prefix(SUBJECT)) {
+            None => (Some(Bound::Unbounded::<EntityName>), Bound::Unbounded),
+            Some(None) => (Some(key_of(after)?), Bound::Unbounded),
+            Some(Some(subject)) => (None, Bound::Excluded(subject.to_owned())),
+        };
+        let state = lock(&self.subjects);
+        let limits = limits.into_iter().flat_map(|from| state.limits.range((from, Bound::Unbounded)));
+        let limits = limits.map(|(name, own)| (name.to_string(), 0, Registered::Limits(name.clone(), own.clone())));
+        let subjects = state.subjects.range((subjects, Bound::Unbounded));
+        let subjects = subjects.map(|(name, s)| (format!("{SUBJECT}{name}"), 0, Registered::Subject(s.clone())));
+        Ok(portion_of(limits.chain(subjects), portion))
     }
 }

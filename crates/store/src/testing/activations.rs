@@ -5,8 +5,11 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use whisker_entity::{Activation, ActivationId, Millis, Response, Status};
 
-use super::samples::{WHOLE, all_of, id, parse, record, records};
-use crate::{ActivationQuery, Activations, Error, Page, Retention, Summary};
+use super::{
+    many,
+    samples::{WHOLE, all_of, id, parse, record, records, scanned},
+};
+use crate::{ActivationQuery, Activations, Error, Page, Portion, Retention, Summary};
 
 type Store = Arc<dyn Activations>;
 
@@ -190,7 +193,7 @@ pub async fn summaries_are_those_of_whole_records(store: Store) {
 /// A list of whole records is all of them or a refusal, never a part.
 pub async fn a_list_of_whole_records_has_a_bound(store: Store) {
     for n in 1..=3 {
-        let mut long = record("ns", "ns/a", id(n), n.into());
+        let mut long = record("ns", "ns/a", id(n), n);
         long.logs = vec!["x".repeat(1000)];
         put(&store, &long).await;
     }
@@ -310,4 +313,112 @@ pub async fn concurrent_writers_lose_nothing(store: Store) {
     }
     assert_eq!(store.count(&all_of("ns")).await.unwrap(), 800);
     assert_eq!(left(&store).await.len(), 800);
+}
+
+/// Whichever it is, the whole of it and nothing of the others.
+pub async fn of_concurrent_records_under_one_id_one_is_kept(store: Store) {
+    for round in 0..4 {
+        // In other places of other batches, and with other times: two servers
+        // may both believe that they have the record.
+        let writers: Vec<_> = (0..8)
+            .map(|writer: u64| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let mut batch = records(round * 1_000 + writer * 10..round * 1_000 + writer * 10 + 5);
+                    let names = ["ns/a", "ns/b"];
+                    let start = (writer % 3) * 100_000_000;
+                    let contested = record("ns", names[writer as usize % 2], id(9_000 + round), start);
+                    batch.insert(writer as usize % 5, Arc::new(contested));
+                    if writer % 2 == 1 {
+                        batch.reverse();
+                    }
+                    store.put(&batch).await.unwrap();
+                })
+            })
+            .collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let kept = store.get(&parse("ns"), id(9_000 + round)).await.unwrap();
+        let listed = store.list_full(&all_of("ns"), WHOLE, u64::MAX).await.unwrap();
+        let same: Vec<_> = listed.iter().filter(|record| record.id == kept.id).map(text).collect();
+        assert_eq!(same, [text(&kept)]);
+        assert_eq!(listed.len() as u64, (round + 1) * 41);
+        assert_eq!(store.count(&all_of("ns")).await.unwrap(), (round + 1) * 41);
+    }
+}
+
+async fn scan(store: &Store, limit: u64) -> Vec<Activation> {
+    scanned(limit, async |after, portion| store.scan(after.as_ref(), portion).await).await
+}
+
+fn texts(records: &[Activation]) -> Vec<String> {
+    let mut texts: Vec<_> = records.iter().map(text).collect();
+    texts.sort();
+    texts
+}
+
+/// Whole records, of all namespaces and times.
+pub async fn a_scan_gives_everything_once(store: Store) {
+    assert!(scan(&store, 10).await.is_empty());
+    let mut written = Vec::new();
+    for n in 0..20 {
+        let whose = ["ns", "other", "ns 2"][n as usize % 3];
+        let mut record = record(whose, &format!("{whose}/a"), id(1_000 - n), n * n * 40_000_000);
+        record.logs = vec!["x".repeat(1_000)];
+        put(&store, &record).await;
+        written.push(record);
+    }
+    put(&store, &record("edge", "edge/a", ActivationId::from_bytes([0xff; 16]), u64::MAX)).await;
+    written.push(record("edge", "edge/a", ActivationId::from_bytes([0xff; 16]), u64::MAX));
+    for limit in [1, 4, 20, 21, 22, 1_000] {
+        assert_eq!(texts(&scan(&store, limit).await), texts(&written), "portions of {limit}");
+    }
+    let few = store.scan(None, Portion { limit: 1_000, max_bytes: 2_500 }).await.unwrap();
+    assert!((1..8).contains(&few.items.len()), "{} records of 1,000 bytes", few.items.len());
+    assert!(few.next.is_some());
+}
+
+/// What is there all the time is given, once.
+pub async fn a_scan_goes_on_while_others_write(store: Store) {
+    store.put(&records(0..40)).await.unwrap();
+    let (mut given, mut after, mut round) = (Vec::new(), None, 0);
+    loop {
+        let step = store.scan(after.as_ref(), Portion { limit: 7, max_bytes: u64::MAX }).await.unwrap();
+        given.extend(step.items.into_iter().map(|record| record.unwrap().id));
+        store.prune(Retention { not_before: round * 2, max_count: u64::MAX }).await.unwrap();
+        store.put(&records(1_000 + round..1_001 + round)).await.unwrap();
+        round += 1;
+        after = step.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let mut once = given.clone();
+    once.sort();
+    once.dedup();
+    assert_eq!(once.len(), given.len());
+    assert!((round * 2..40).all(|n| given.contains(&id(n))), "{given:?}");
+}
+
+/// Far into the list too.
+pub async fn many_records_are_listed_and_scanned(store: Store) {
+    let many = many();
+    for from in (0..many).step_by(500) {
+        let batch = (from..many.min(from + 500)).map(|n| {
+            let whose = ["ns", "other"][n as usize % 2];
+            Arc::new(record(whose, &format!("{whose}/a{}", n % 7), id(n), n * 10_000))
+        });
+        store.put(&batch.collect::<Vec<_>>()).await.unwrap();
+    }
+    for whose in ["ns", "other"] {
+        assert_eq!(store.count(&all_of(whose)).await.unwrap(), many / 2);
+    }
+    let page = ids(&store, &all_of("ns"), Page { skip: many / 4, limit: 3 }).await;
+    assert_eq!(page, [0, 1, 2].map(|n| id(many - 2 - (many / 4 + n) * 2)));
+    let since = ActivationQuery { since: Some(many * 5_000), ..all_of("ns") };
+    assert_eq!(store.count(&since).await.unwrap(), many / 4);
+    let mut all: Vec<_> = scan(&store, 300).await.iter().map(|record| record.id).collect();
+    all.sort();
+    assert!(all.iter().copied().eq((0..many).map(id)));
 }

@@ -5,8 +5,11 @@ use std::{collections::HashSet, sync::Arc};
 use serde_json::{Value, json};
 use whisker_entity::{Action, CodeHash, ExecCode, Link, Links, Parameters, QualifiedName, Reference, RuleStatus};
 
-use super::samples::{WHOLE, action, package, parse, path, rule, sequence, trigger};
-use crate::{Collection, Document, Entities, Error, Page, Revision};
+use super::{
+    many,
+    samples::{WHOLE, action, package, parse, path, rule, scanned, sequence, trigger},
+};
+use crate::{Collection, Document, Entities, Error, Page, Portion, Revision, Stored};
 
 type Store = Arc<dyn Entities>;
 
@@ -392,4 +395,95 @@ pub async fn counts_are_those_of_lists(store: Store) {
     }
     assert_eq!(store.count(Collection::PublicPackages, &path("ns")).await.unwrap(), 3);
     assert_eq!(store.count(Collection::Actions, &path("ns/pkg")).await.unwrap(), 5);
+}
+
+async fn scan(store: &Store, limit: u64) -> Vec<Stored> {
+    scanned(limit, async |after, portion| store.scan(after.as_ref(), portion).await).await
+}
+
+fn sorted_names(stored: &[Stored]) -> Vec<String> {
+    let mut names: Vec<_> = stored.iter().map(|stored| stored.document.qualified_name().to_string()).collect();
+    names.sort();
+    names
+}
+
+/// Of all kinds and namespaces, with the revisions that reads give.
+pub async fn a_scan_gives_everything_once(store: Store) {
+    assert!(scan(&store, 10).await.is_empty());
+    let mut written = Vec::new();
+    for namespace in ["ns", "n", "ns 2", "NS"] {
+        for document in [
+            Document::Action(action(&format!("{namespace}/pkg/a"), "code", 1)),
+            sequence(&format!("{namespace}/a"), 2),
+            package(&format!("{namespace}/pkg"), None, true, 3),
+            trigger(&format!("{namespace}/t"), 4),
+            rule(&format!("{namespace}/r"), 5),
+        ] {
+            put(&store, &document).await;
+            written.push(document.qualified_name().to_string());
+        }
+    }
+    written.sort();
+    for limit in [1, 3, 19, 20, 21, 1_000] {
+        let all = scan(&store, limit).await;
+        assert_eq!(sorted_names(&all), written, "portions of {limit}");
+        for stored in all {
+            let read = store.get(&stored.document.qualified_name()).await.unwrap();
+            assert_eq!((read.document, read.revision), (stored.document, stored.revision));
+        }
+    }
+    let least = store.scan(None, Portion { limit: 1_000, max_bytes: 1 }).await.unwrap();
+    assert!(!least.items.is_empty(), "a step goes on, however few bytes it may read");
+}
+
+/// What is there all the time is given, once.
+pub async fn a_scan_goes_on_while_others_write(store: Store) {
+    for n in 0..40 {
+        put(&store, &trigger(&format!("ns/t{n:02}"), n)).await;
+    }
+    let (mut given, mut after, mut round) = (Vec::new(), None, 0);
+    loop {
+        let step = store.scan(after.as_ref(), Portion { limit: 7, max_bytes: u64::MAX }).await.unwrap();
+        given.extend(step.items.into_iter().map(Result::unwrap));
+        delete(&store, &format!("ns/t{:02}", round * 2)).await;
+        put(&store, &trigger(&format!("ns/new{round}"), 99)).await;
+        round += 1;
+        after = step.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let names = sorted_names(&given);
+    assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "{names:?}");
+    for n in (0..40).filter(|n| n % 2 == 1 || *n >= round * 2) {
+        assert!(names.contains(&format!("ns/t{n:02}")), "t{n:02} of {names:?}");
+    }
+}
+
+/// Far into the list too, and by eight writers at once.
+pub async fn many_documents_are_listed_and_scanned(store: Store) {
+    let many = many();
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                for n in (writer..many).step_by(8) {
+                    let name = format!("ns{}/t{n:06}", n % 10);
+                    store.put(&trigger(&name, n), None).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for namespace in 0..10 {
+        assert_eq!(store.count(Collection::Triggers, &path(&format!("ns{namespace}"))).await.unwrap(), many / 10);
+    }
+    let page = names(&store, Collection::Triggers, "ns3", Page { skip: many / 20, limit: 3 }).await;
+    let expected = |n: u64| format!("ns3/t{:06}", many - 10 - (many / 20 + n) * 10 + 3);
+    assert_eq!(page, [0, 1, 2].map(expected));
+    let all = sorted_names(&scan(&store, 500).await);
+    assert_eq!(all.len() as u64, many);
+    assert_eq!(all.iter().collect::<HashSet<_>>().len() as u64, many);
 }

@@ -8,7 +8,7 @@ use whisker_entity::{
     Parameters, QualifiedName, Reference, Response, Rule, Status, Subject, Trigger, Version,
 };
 
-use crate::{ActivationQuery, Document, Page};
+use crate::{ActivationQuery, Cursor, Document, Error, Page, Portion, Scan};
 
 /// A name, a path: whatever the text should be.
 pub fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
@@ -142,4 +142,21 @@ pub fn key(uuid: &str) -> AuthKey {
 /// A path, for lists.
 pub fn path(text: &str) -> EntityPath {
     parse(text)
+}
+
+/// All that a scan gives, with portions of so many.
+pub async fn scanned<T>(
+    limit: u64,
+    mut step: impl AsyncFnMut(Option<Cursor>, Portion) -> Result<Scan<T>, Error>,
+) -> Vec<T> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let scan = step(after.take(), Portion { limit, max_bytes: u64::MAX }).await.unwrap();
+        assert!(scan.items.len() as u64 <= limit, "{} in a portion of {limit}", scan.items.len());
+        all.extend(scan.items.into_iter().map(Result::unwrap));
+        after = scan.next;
+        if after.is_none() {
+            return all;
+        }
+    }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use whisker_entity::{AuthKey, NamespaceLimits};
 
-use super::samples::{key, parse, subject};
-use crate::{Error, Subjects};
+use super::samples::{key, parse, scanned, subject};
+use crate::{Error, Registered, Subjects};
 
 type Store = Arc<dyn Subjects>;
 
@@ -176,4 +176,36 @@ pub async fn of_concurrent_claims_to_a_namespace_one_wins(store: Store) {
         won.extend(claim.await.unwrap());
     }
     assert_eq!(won, [store.by_namespace(&parse("one")).await.unwrap().subject.to_string()]);
+}
+
+/// Subjects, blocked or not, and limits, also of namespaces that nobody has.
+pub async fn a_scan_gives_everything_once(store: Store) {
+    let mut blocked = subject("berta", &[("three", "u-3")]);
+    blocked.blocked = true;
+    store.put(&blocked).await.unwrap();
+    store.put(&subject("anna", &[("one", "u-1"), ("two", "u-2")])).await.unwrap();
+    store.put(&subject("ünï:\u{1F980}", &[])).await.unwrap();
+    for namespace in ["one", "nobodys", "berta"] {
+        store.put_limits(&parse(namespace), Some(&few())).await.unwrap();
+    }
+    for limit in [1, 2, 3, 5, 6, 7] {
+        let all = scanned(limit, async |after, portion| store.scan(after.as_ref(), portion).await).await;
+        let (mut subjects, mut limits) = (Vec::new(), Vec::new());
+        for one in all {
+            match one {
+                Registered::Subject(subject) => {
+                    subjects.push((subject.subject, subject.namespaces.len(), subject.blocked))
+                }
+                Registered::Limits(namespace, own) => {
+                    assert_eq!(own, few());
+                    limits.push(namespace.to_string());
+                }
+            }
+        }
+        subjects.sort();
+        limits.sort();
+        let expected = [("anna", 2, false), ("berta", 1, true), ("ünï:\u{1F980}", 0, false)];
+        assert_eq!(subjects, expected.map(|(name, namespaces, blocked)| (name.to_owned(), namespaces, blocked)));
+        assert_eq!(limits, ["berta", "nobodys", "one"], "portions of {limit}");
+    }
 }

@@ -1,4 +1,4 @@
-//! A record in three parts.
+//! A record in three parts, for members that keep rows.
 //!
 //! Lists show neither results nor logs, and those are what can be large. So a
 //! row keeps the rest as one JSON text, its head, and these two behind it. The
@@ -9,9 +9,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use whisker_entity::{Activation, ActivationId, EntityName, Millis, Parameters, Response, Status, Version};
-use whisker_store::{Error, Summary};
 
-use crate::error::corrupt;
+use crate::{Error, Summary};
 
 /// A record without its result and logs; the names are those of OpenWhisk's
 /// document.
@@ -37,7 +36,7 @@ struct Head<'a> {
 }
 
 /// The head's text.
-pub(crate) fn head(record: &Activation) -> Result<String, Error> {
+pub fn head(record: &Activation) -> Result<String, Error> {
     let head = Head {
         namespace: Cow::Borrowed(&record.namespace),
         name: Cow::Borrowed(&record.name),
@@ -57,12 +56,12 @@ pub(crate) fn head(record: &Activation) -> Result<String, Error> {
 }
 
 /// The logs' text.
-pub(crate) fn logs(record: &Activation) -> Result<String, Error> {
+pub fn logs(record: &Activation) -> Result<String, Error> {
     serde_json::to_string(&record.logs).map_err(|e| corrupt(record.id, e))
 }
 
 /// What a list shows, from a head.
-pub(crate) fn summary(id: ActivationId, head: &str) -> Result<Summary, Error> {
+pub fn summary(id: ActivationId, head: &str) -> Result<Summary, Error> {
     let head: Head<'_> = serde_json::from_str(head).map_err(|e| corrupt(id, e))?;
     Ok(Summary {
         namespace: head.namespace.into_owned(),
@@ -78,7 +77,7 @@ pub(crate) fn summary(id: ActivationId, head: &str) -> Result<Summary, Error> {
 }
 
 /// The whole record, from its parts.
-pub(crate) fn whole(id: ActivationId, head: &str, result: Option<&str>, logs: &str) -> Result<Activation, Error> {
+pub fn whole(id: ActivationId, head: &str, result: Option<&str>, logs: &str) -> Result<Activation, Error> {
     let head: Head<'_> = serde_json::from_str(head).map_err(|e| corrupt(id, e))?;
     let result = result.map(|text| RawValue::from_string(text.into())).transpose().map_err(|e| corrupt(id, e))?;
     Ok(Activation {
@@ -96,4 +95,8 @@ pub(crate) fn whole(id: ActivationId, head: &str, result: Option<&str>, logs: &s
         annotations: head.annotations.into_owned(),
         duration: head.duration,
     })
+}
+
+fn corrupt(id: ActivationId, error: serde_json::Error) -> Error {
+    Error::Corrupt(id.to_string(), error.into())
 }

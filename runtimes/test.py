@@ -423,9 +423,149 @@ PYTHON = [
     Case("a broken virtual environment", files={"__main__.py": "def main(a): return a", "virtualenv/x": ""}, init=NOT_BUILT, logs=[("E", "Invalid virtualenv. Zip file does not include 'activate_this.py'.")]),
 ]
 
+RUBY_ECHO = """
+def main(args)
+  return args['scalar'] if args.key?('scalar')
+  raise ArgumentError, args['raise'] if args['raise']
+
+  args['list'] || args
+end
+"""
+
+RUBY = [
+    Case("a hash comes back", RUBY_ECHO, [({"a": 1, "b": [None, 1.5]}, "R", {"a": 1, "b": [None, 1.5]})]),
+    Case("an array is a result", RUBY_ECHO, [({"list": [1, {"x": 2}]}, "R", [1, {"x": 2}])]),
+    Case("an array is an argument", "def main(a) a + [3] end", [([1, 2], "R", [1, 2, 3])]),
+    Case("symbols and whatever has JSON", "def main(a) { a: :b, 'c' => nil, 4 => 1..2 } end", [({}, "R", {"a": "b", "c": None, "4": "1..2"})]),
+    Case("no value is an empty hash", "def main(a) { a: a } end", [(None, "R", {"a": {}})]),
+    Case("nil is no result", RUBY_ECHO, [({"scalar": None}, "F", NOT_A_RESULT)]),
+    Case("a text is no result", RUBY_ECHO, [({"scalar": "x"}, "F", NOT_A_RESULT)]),
+    Case("a number is no result", RUBY_ECHO, [({"scalar": 5}, "F", NOT_A_RESULT)]),
+    Case("an error member is passed on", RUBY_ECHO, [({"error": None}, "R", {"error": None}), ({"error": {"c": 4}}, "R", {"error": {"c": 4}})]),
+    Case(
+        "an exception",
+        RUBY_ECHO,
+        [({"raise": "no"}, "F", {"error": "Invalid Action: the execution was not successful. / ArgumentError: no"})],
+        logs=[("E", pattern("main.rb:4:in `main': no \\(ArgumentError\\)$"))],
+    ),
+    Case("an exception without a text", "class E < StandardError; def message; raise 'x'; end; end\ndef main(a) raise E end", [({}, "F", {"error": "Invalid Action: the execution was not successful. / E"})]),
+    Case("endless recursion", "def main(a) main(a) end", [({}, "F", pattern("SystemStackError"))]),
+    Case("a circle has no JSON", "def main(a) a['a'] = a end", [({}, "F", pattern("The action did not produce a valid JSON or JSON Array response: nesting"))]),
+    Case("NaN has no JSON", "def main(a) { x: Float::NAN } end", [({}, "F", pattern("The action did not produce a valid JSON or JSON Array response: "))]),
+    Case("numbers pass unharmed", RUBY_ECHO, [({"i": 2**70, "f": 0.1, "e": 1e21, "n": -1}, "R", {"i": 2**70, "f": 0.1, "e": 1e21, "n": -1})]),
+    Case("characters pass unharmed", RUBY_ECHO, [({"t": "naïve 値 😀 \0 \"q\" \\ / \n\t\u2028\\ud800"}, "R", {"t": "naïve 値 😀 \0 \"q\" \\ / \n\t\u2028\\ud800"})]),
+    Case("what is no character is replaced", r"""def main(a) { a: "a\xffb", b: '\ud83d', c: '値'.encode('UTF-16LE') } end""", [({}, "R", {"a": "a\ufffdb", "b": "\\ud83d", "c": "値"})]),
+    Case("another main", "def niam(a) { niam: 1 } end", [({}, "R", {"niam": 1})], main="niam"),
+    Case("state stays", "$n = 0\ndef main(a) { n: $n += 1 } end", [({}, "R", {"n": 1}), ({}, "R", {"n": 2})]),
+    Case("no main", "def other(a) end", init=pattern("Invalid Ruby Code: method checking failed / NameError: undefined method `main'")),
+    Case("no code", "", init={"error": "Missing main/no code to execute."}),
+    Case("no name of a main", "x = 1", main="", init={"error": "Missing main/no code to execute."}),
+    Case("a syntax error", "def main(args", init={"error": "Invalid Ruby Code: failed to parse the input code"}, logs=[("E", pattern("main.rb:1: syntax error")), ...]),
+    Case("code that raises", "puts 'at load'\nraise 'no'", init={"error": "Invalid Ruby Code: method checking failed / RuntimeError: no"}, logs=[("O", "at load"), ("E", pattern("main.rb:2:in .*: no \\(RuntimeError\\)$"))]),
+    Case("a missing library", "require 'nothing_of_that_name'", init=pattern("LoadError: cannot load such file -- nothing_of_that_name"), logs=[...]),
+    Case("a library of Ruby's own", "require 'set'\nrequire 'digest'\ndef main(a) { d: Digest::MD5.hexdigest('x')[0, 4] } end", [({}, "R", {"d": "9dd4"})]),
+    Case("RubyGems are there when they are asked for", "def main(a) { v: Gem::Version.new('1.10') > Gem::Version.new('1.9') } end", [({}, "R", {"v": True})]),
+    Case(
+        "the environment",
+        "L = ENV['S']\ndef main(a) %w[S E O N].to_h { |k| [k, ENV[k]] }.merge('l' => L) end",
+        [({}, "R", {"l": "text", "S": "text", "E": "", "O": '{"a":[1]}', "N": ""})],
+        env={"S": "text", "E": "", "O": {"a": [1]}, "N": None, "a=b": "x"},
+    ),
+    Case(
+        "the context of each run",
+        "def main(a) ENV.to_h.select { |k, _| k.start_with?('__OW_') } end",
+        [
+            ({}, "R", {"__OW_NAMESPACE": "guest", "__OW_ACTION_NAME": "/guest/hello", "__OW_ACTION_VERSION": "0.0.1", "__OW_ACTIVATION_ID": "1".zfill(32), "__OW_TRANSACTION_ID": "tid-1", "__OW_DEADLINE": "1700000060000"}),
+            ({}, "R", lambda r: r["__OW_ACTIVATION_ID"] == "2".zfill(32) and r["__OW_TRANSACTION_ID"] == "tid-2"),
+        ],
+    ),
+    Case("log lines", "puts 'at load'\ndef main(a)\n puts \"one\\ntwo\\n\\nfour\"\n $stderr.puts 'x', 5\n STDOUT.printf('%d-', 1)\n STDOUT << 'a' << \"b\\n\"\n p nil\n warn 'w'\n {}\nend", [({}, "R", {})],
+         logs=[("O", "at load"), ("O", "one"), ("O", "two"), ("O", ""), ("O", "four"), ("E", "x"), ("E", "5"), ("O", "1-ab"), ("O", "nil"), ("E", "w")]),
+    Case("blank space is kept", "def main(a)\n puts '  lead', 'trail  ', \"\\ttab\\r\"\n {}\nend", [({}, "R", {})], logs=[("O", "  lead"), ("O", "trail  "), ("O", "\ttab\r")]),
+    Case("a line without an end", "def main(a)\n print 'no '\n $stderr.print 'e'\n print 'newline'\n {}\nend", [({}, "R", {})], logs=[("O", "no newline"), ("E", "e")]),
+    Case("a long line is split", "def main(a)\n puts 'z' * 20000, '値' * 6000, 'y' * 16384\n {}\nend", [({}, "R", {})],
+         logs=[("O", "z" * 16384), ("O", "z" * 3616), ("O", "値" * 5461), ("O", "値" * 539), ("O", "y" * 16384)]),
+    Case("a long line in small writes", "def main(a)\n 2000.times { print '0123456789' }\n {}\nend", [({}, "R", {})],
+         logs=[("O", ("0123456789" * 2000)[:16384]), ("O", ("0123456789" * 2000)[16384:])]),
+    Case("other encodings", "def main(a)\n puts '値'.encode('EUC-JP'), '値'.b\n {}\nend", [({}, "R", {})], logs=[("O", "値"), ("O", "値")]),
+    Case("standard output cannot be closed", "def main(a)\n $stdout.close\n puts 'x'\n {}\nend", [({}, "R", {})], logs=[("O", "x")]),
+    Case("standard input is empty", "def main(a) { got: $stdin.read } end", [({}, "R", {"got": ""}), ({}, "R", {"got": ""})]),
+    Case("children do not get the orders", "def main(a) { got: `cat` } end", [({}, "R", {"got": ""}), ({}, "R", {"got": ""})]),
+    Case("children get no descriptor but the streams", "def main(a) { fds: `ls /proc/self/fd`.split.drop(3) } end", [({}, "R", {"fds": ["3"]})]),
+    Case("a package", files={"main.rb": "require 'help'\ndef main(a) { x: X, f: File.read('data.txt'), g: File.read(__dir__ + '/data.txt') } end", "help.rb": "X = 3", "data.txt": "content"}, runs=[({}, "R", {"x": 3, "f": "content", "g": "content"})]),
+    Case("a source in base64", files={"exec": "def main(a) { x: 2 } end"}, runs=[({}, "R", {"x": 2})]),
+    Case("a package without entry", files={"other.rb": "1"}, init={"error": "Invalid Ruby Code: zipped actions must contain main.rb at the root."}),
+]
+
+PHP_ECHO = """<?php
+function main(array $args) {
+    if (isset($args['raise'])) throw new RuntimeException($args['raise']);
+    return array_key_exists('scalar', $args) ? $args['scalar'] : $args['list'] ?? $args;
+}
+"""
+
+PHP = [
+    Case("an array comes back", PHP_ECHO, [({"a": 1, "b": [None, 1.5]}, "R", {"a": 1, "b": [None, 1.5]})]),
+    Case("a list is a result", PHP_ECHO, [({"list": [1, {"x": 2}]}, "R", [1, {"x": 2}])]),
+    Case("a list is an argument", "<?php function main($a) { $a[] = 3; return $a; }", [([1, 2], "R", [1, 2, 3])]),
+    Case("an empty array is an empty object", PHP_ECHO, [({}, "R", {}), (None, "R", {})]),
+    Case("objects that are arrays", "<?php function main($a) { return isset($a['o']) ? (object) ['s' => 1] : new ArrayObject(['a' => 1]); }", [({}, "R", {"a": 1}), ({"o": 1}, "R", {"s": 1})]),
+    Case("null is an empty object", PHP_ECHO, [({"scalar": None}, "R", {})]),
+    Case("a text is no result", PHP_ECHO, [({"scalar": "x"}, "F", NOT_A_RESULT)], logs=[("E", 'Result must be an array but has type "string"')]),
+    Case("a number is no result", PHP_ECHO, [({"scalar": 5}, "F", NOT_A_RESULT)]),
+    Case("a truth value is no result", PHP_ECHO, [({"scalar": False}, "F", NOT_A_RESULT)], logs=[("E", 'Result must be an array but has type "boolean"')]),
+    Case("an error member is passed on", PHP_ECHO, [({"error": None}, "R", {"error": None}), ({"error": {"c": 4}}, "R", {"error": {"c": 4}})]),
+    Case("an exception", PHP_ECHO, [({"raise": "no"}, "F", NOT_A_RESULT)], logs=[("E", pattern("^RuntimeException: no in /tmp/.*:3$")), ("E", "Stack trace:"), ("E", "#0 {main}")]),
+    Case("a circle has no JSON", "<?php function main($a) { $a['a'] = &$a; return $a; }", [({}, "F", NOT_A_RESULT)], logs=[("E", pattern("^Result has no JSON: "))]),
+    Case("nor has NaN", "<?php function main($a) { return [NAN]; }", [({}, "F", NOT_A_RESULT)], logs=[("E", "Result has no JSON: Inf and NaN cannot be JSON encoded")]),
+    Case("numbers pass unharmed", PHP_ECHO, [({"i": 9007199254740993, "f": 0.1, "e": 1e21, "n": -1, "z": 1.0}, "R", {"i": 9007199254740993, "f": 0.1, "e": 1e21, "n": -1, "z": 1.0})]),
+    Case("characters pass unharmed", PHP_ECHO, [({"t": "naïve 値 😀 \0 \"q\" \\ / \n\t\u2028\\ud800"}, "R", {"t": "naïve 値 😀 \0 \"q\" \\ / \n\t\u2028\\ud800"})]),
+    Case("what is no character is replaced", '<?php function main($a) { return ["a" => "a\\xffb"]; }', [({}, "R", {"a": "a\ufffdb"})]),
+    Case("another main", "<?php function niam($a) { return ['niam' => 1]; }", [({}, "R", {"niam": 1})], main="niam"),
+    Case("main is a method", "<?php class A { static function f($a) { return ['f' => 1]; } }", [({}, "R", {"f": 1})], main="A::f"),
+    Case("state stays, in global and in static variables", "<?php $n = 0; function main($a) { global $n; static $m = 0; return [++$n, ++$m]; }", [({}, "R", [1, 1]), ({}, "R", [2, 2])]),
+    Case("no main", "<?php function other($a) {}", init=NOT_STARTED, logs=[("E", "PHP Fatal error:  Call to undefined function main()")]),
+    Case("no code", "", init={"error": "Missing main/no code to execute."}),
+    Case("no name of a main", "<?php", main="", init={"error": "Missing main/no code to execute."}),
+    Case("a syntax error", "<?php function main( {", init=NOT_BUILT, logs=[("E", pattern("^ParseError: syntax error")), ...]),
+    Case("code that throws", '<?php echo "at load\\n"; throw new Error("no");', init=NOT_STARTED, logs=[("O", "at load"), ("E", pattern("^Error: no in ")), ...]),
+    Case("a missing file", "<?php require 'nothing.php';", init=NOT_STARTED, logs=[("E", pattern("^PHP Warning:  require\\(nothing.php\\)")), ("E", pattern("^Error: Failed opening required")), ...]),
+    Case(
+        "the environment",
+        "<?php $l = getenv('S'); function main($a) { global $l; return ['l' => $l, 'e' => $_ENV['S']] + array_map('getenv', ['S' => 'S', 'E' => 'E', 'O' => 'O', 'N' => 'N']); }",
+        [({}, "R", {"l": "text", "e": "text", "S": "text", "E": "", "O": '{"a":[1]}', "N": ""})],
+        env={"S": "text", "E": "", "O": {"a": [1]}, "N": None, "a=b": "x"},
+    ),
+    Case(
+        "the context of each run",
+        "<?php function main($a) { return array_filter(getenv(), fn($k) => str_starts_with($k, '__OW_'), ARRAY_FILTER_USE_KEY); }",
+        [
+            ({}, "R", {"__OW_NAMESPACE": "guest", "__OW_ACTION_NAME": "/guest/hello", "__OW_ACTION_VERSION": "0.0.1", "__OW_ACTIVATION_ID": "1".zfill(32), "__OW_TRANSACTION_ID": "tid-1", "__OW_DEADLINE": "1700000060000"}),
+            ({}, "R", lambda r: r["__OW_ACTIVATION_ID"] == "2".zfill(32) and r["__OW_TRANSACTION_ID"] == "tid-2"),
+        ],
+    ),
+    Case("log lines", """<?php echo "at load\n"; function main($a) {
+        echo "one\ntwo\n\nfour\n"; fwrite(STDERR, "x\n"); print("p\n"); fprintf(STDOUT, "%d\n", 5); error_log("logged"); var_dump(1); trigger_error("noticed"); @trigger_error("silent"); return [];
+    }""", [({}, "R", {})],
+         logs=[("O", "at load"), ("O", "one"), ("O", "two"), ("O", ""), ("O", "four"), ("E", "x"), ("O", "p"), ("O", "5"), ("E", "logged"), ("O", "int(1)"), ("E", pattern("^PHP Notice:  noticed in "))]),
+    Case("a line without an end", "<?php function main($a) { echo 'no '; fwrite(STDERR, 'e'); fwrite(STDOUT, 'newline'); return []; }", [({}, "R", {})], logs=[("O", "no newline"), ("E", "e")]),
+    Case("a long line is split", '<?php function main($a) { foreach ([["z", 20000], ["値", 6000], ["y", 16384]] as [$c, $n]) echo str_repeat($c, $n), "\\n"; return []; }', [({}, "R", {})],
+         logs=[("O", "z" * 16384), ("O", "z" * 3616), ("O", "値" * 5461), ("O", "値" * 539), ("O", "y" * 16384)]),
+    Case("a long line in small writes", "<?php function main($a) { for ($i = 0; $i < 2000; $i++) echo '0123456789'; return []; }", [({}, "R", {})],
+         logs=[("O", ("0123456789" * 2000)[:16384]), ("O", ("0123456789" * 2000)[16384:])]),
+    Case("output buffers of user code", '<?php function main($a) { ob_start(); echo "kept"; $k = ob_get_clean(); @ob_end_clean(); echo "out\\n"; return ["k" => $k]; }', [({}, "R", {"k": "kept"})], logs=[("O", "out")]),
+    Case("standard input is empty", "<?php function main($a) { return ['got' => file_get_contents('php://stdin')]; }", [({}, "R", {"got": ""}), ({}, "R", {"got": ""})]),
+    Case("children do not get the orders", "<?php function main($a) { return ['got' => (string) shell_exec('cat')]; }", [({}, "R", {"got": ""}), ({}, "R", {"got": ""})]),
+    Case("a fatal error in a run", "<?php function main($a) { class A extends B {} }", [({}, "F", NOT_A_RESULT)], logs=[("E", pattern('^Error: Class "B" not found')), ...]),
+    Case("a package", files={"index.php": "<?php require 'help.php'; function main($a) { return ['x' => X, 'f' => file_get_contents('data.txt'), 'g' => file_get_contents(__DIR__ . '/data.txt')]; }", "help.php": "<?php const X = 3;", "data.txt": "content"}, runs=[({}, "R", {"x": 3, "f": "content", "g": "content"})]),
+    Case("a package with an autoloader", files={"index.php": "<?php function main($a) { return ['x' => Dep::X]; }", "vendor/autoload.php": "<?php spl_autoload_register(function ($c) { require __DIR__ . \"/$c.php\"; });", "vendor/Dep.php": "<?php class Dep { const X = 9; }"}, runs=[({}, "R", {"x": 9})]),
+    Case("a source in base64", files={"exec": "<?php function main($a) { return ['x' => 2]; }"}, runs=[({}, "R", {"x": 2})]),
+    Case("a package without entry", files={"other.php": "1"}, init=NOT_BUILT, logs=[("E", "Zip file does not include index.php")]),
+]
+
 
 class Tables(unittest.TestCase):
-    """Every case of both tables, on its own launcher."""
+    """Every case of the tables, on its own launcher."""
 
     def check(self, expected, text, what):
         value = json.loads(text)
@@ -498,6 +638,8 @@ def add(kind, cases):
 
 add("nodejs:20", NODE)
 add("python:3.11", PYTHON)
+add("ruby:2.5", RUBY)
+add("php:8.1", PHP)
 
 
 # ---- what a table cannot say -------------------------------------------------
@@ -506,8 +648,13 @@ add("python:3.11", PYTHON)
 class Lives(unittest.TestCase):
     """The same promises of all launchers, in each language's words."""
 
-    kinds = ("nodejs:20", "python:3.11")
-    echo = {"nodejs:20": "const main = p => p", "python:3.11": "def main(p): return p"}
+    kinds = ("nodejs:20", "python:3.11", "ruby:2.5", "php:8.1")
+    echo = {
+        "nodejs:20": "const main = p => p",
+        "python:3.11": "def main(p): return p",
+        "ruby:2.5": "def main(p) p end",
+        "php:8.1": "<?php function main($p) { return $p; }",
+    }
 
     def each(self):
         for kind in self.kinds:
@@ -552,7 +699,7 @@ class Lives(unittest.TestCase):
                 self.assertEqual(launcher.run({}), ("F", '{"error":"System not initialized."}'))
 
     def test_fifty_megabytes_of_code_and_of_argument(self):
-        comment = {"nodejs:20": "//", "python:3.11": "#"}
+        comment = {"nodejs:20": "//", "python:3.11": "#", "ruby:2.5": "#", "php:8.1": "//"}
         size = 50 << 20
         for kind in self.each():
             with Launcher(kind) as launcher:
@@ -577,6 +724,8 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "const main = () => { for (let i = 0; i < 3; i++) console.log('y'.repeat(300000)); return { a: 'x'.repeat(300000) } }",
             "python:3.11": "def main(a):\n for _ in range(3): print('y' * 300000)\n return {'a': 'x' * 300000}",
+            "ruby:2.5": "def main(a)\n 3.times { puts 'y' * 300000 }\n { a: 'x' * 300000 }\nend",
+            "php:8.1": "<?php function main($a) { for ($i = 0; $i < 3; $i++) echo str_repeat('y', 300000), \"\\n\"; return ['a' => str_repeat('x', 300000)]; }",
         }
         for kind in self.each():
             with Launcher(kind, nonblocking=True) as launcher:
@@ -590,6 +739,8 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "function main() { console.log('before'); process.stdout.write('half'); process.exit(3) }",
             "python:3.11": "import sys\ndef main(a):\n print('before')\n print('half', end='')\n sys.exit(3)",
+            "ruby:2.5": "def main(a)\n puts 'before'\n print 'half'\n exit 3\nend",
+            "php:8.1": "<?php function main($a) { echo \"before\\nhalf\"; exit(3); }",
         }
         for kind in self.each():
             with Launcher(kind) as launcher:
@@ -600,7 +751,12 @@ class Lives(unittest.TestCase):
                 self.assertEqual(launcher.wait(), 3)
 
     def test_an_exit_while_loading(self):
-        code = {"nodejs:20": "process.exit(3)", "python:3.11": "import sys\nsys.exit(3)"}
+        code = {
+            "nodejs:20": "process.exit(3)",
+            "python:3.11": "import sys\nsys.exit(3)",
+            "ruby:2.5": "exit 3",
+            "php:8.1": "<?php exit(3);",
+        }
         for kind in self.each():
             with Launcher(kind) as launcher:
                 with self.assertRaises(AssertionError):
@@ -611,6 +767,8 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "function main() { console.log('before'); for (;;); }",
             "python:3.11": "def main(a):\n print('before')\n while True: pass",
+            "ruby:2.5": "def main(a)\n puts 'before'\n loop {}\nend",
+            "php:8.1": "<?php function main($a) { echo \"before\\n\"; for (;;); }",
         }
         for kind in self.each():
             with Launcher(kind) as launcher:
@@ -622,6 +780,8 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "function main() { console.log('before'); process.abort() }",
             "python:3.11": "import os\ndef main(a):\n print('before')\n os.abort()",
+            "ruby:2.5": "def main(a)\n puts 'before'\n Process.kill(:KILL, $$)\n sleep\nend",
+            "php:8.1": "<?php function main($a) { echo \"before\\n\"; posix_kill(getmypid(), 9); sleep(60); }",
         }
         for kind in self.each():
             with Launcher(kind) as launcher:
@@ -634,6 +794,8 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "const main = () => new Promise(r => { console.log(Date.now()); setTimeout(() => { console.log(Date.now()); r({}) }, 30) })",
             "python:3.11": "import time\ndef main(a):\n print(time.time_ns() // 1000000)\n time.sleep(0.03)\n print(time.time_ns() // 1000000)\n return {}",
+            "ruby:2.5": "def main(a)\n puts (Time.now.to_f * 1000).to_i\n sleep 0.03\n puts (Time.now.to_f * 1000).to_i\n {}\nend",
+            "php:8.1": "<?php function main($a) { echo (int) (microtime(true) * 1000), \"\\n\"; usleep(30000); echo (int) (microtime(true) * 1000), \"\\n\"; return []; }",
         }
         for kind in self.each():
             with Launcher(kind) as launcher:
@@ -648,6 +810,8 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "const main = () => { require('child_process').execSync('echo out; echo err >&2', { stdio: ['ignore', process.stdout, process.stderr] }); return {} }",
             "python:3.11": "import subprocess, sys\ndef main(a):\n subprocess.run('echo out; echo err >&2', shell=True, stdout=sys.stdout)\n return {}",
+            "ruby:2.5": "def main(a)\n system('echo out; echo err >&2', out: $stdout)\n {}\nend",
+            "php:8.1": "<?php function main($a) { proc_close(proc_open('echo out; echo err >&2', [], $pipes)); return []; }",
         }
         for kind in self.each():
             with Launcher(kind) as launcher:
@@ -658,10 +822,17 @@ class Lives(unittest.TestCase):
                 self.assertEqual(self.read_all(launcher.stderr), b"err\n")
 
     def test_modules_of_the_platform_are_found(self):
-        files = {"nodejs:20": ("node_dep.js", "module.exports = 8"), "python:3.11": ("py_dep.py", "x = 8")}
+        files = {
+            "nodejs:20": ("node_dep.js", "module.exports = 8"),
+            "python:3.11": ("py_dep.py", "x = 8"),
+            "ruby:2.5": ("ruby_dep.rb", "X = 8"),
+            "php:8.1": ("php_dep.php", "<?php const X = 8;"),
+        }
         code = {
             "nodejs:20": "const main = () => ({ x: require('node_dep') })",
             "python:3.11": "import py_dep\ndef main(a): return {'x': py_dep.x}",
+            "ruby:2.5": "require 'ruby_dep'\ndef main(a) { x: X } end",
+            "php:8.1": "<?php require 'php_dep.php'; function main($a) { return ['x' => X]; }",
         }
         for kind in self.each():
             with tempfile.TemporaryDirectory() as folder:
@@ -676,8 +847,10 @@ class Lives(unittest.TestCase):
         code = {
             "nodejs:20": "const main = p => { setTimeout(() => process.stdout.write('late'), 1); return {} }",
             "python:3.11": "import threading\ndef main(a):\n threading.Timer(0.001, print, ['late']).start()\n return {}",
+            "ruby:2.5": "def main(a)\n Thread.new { sleep 0.001; puts 'late' }\n {}\nend",
         }
-        for kind in self.each():
+        # PHP does nothing between two runs.
+        for kind in filter(code.get, self.each()):
             with Launcher(kind) as launcher:
                 launcher.init(code[kind])
                 self.assertEqual(launcher.run({}), ("R", "{}"))

@@ -24,6 +24,8 @@ need nft nftables
 [ -x /usr/bin/python3 ] || packages="$packages python3"
 if [ "$task" = test ]; then
     need npm npm
+    need ruby ruby
+    need php php-cli
 fi
 
 if [ -n "$packages" ]; then

@@ -9,7 +9,9 @@ use sha2::{Digest, Sha256};
 /// Every launcher, by its path below `runtimes/`.
 pub(crate) const FILES: &[(&str, &[u8])] = &[
     ("nodejs/launcher.js", include_bytes!("../../../runtimes/nodejs/launcher.js")),
+    ("php/launcher.php", include_bytes!("../../../runtimes/php/launcher.php")),
     ("python/launcher.py", include_bytes!("../../../runtimes/python/launcher.py")),
+    ("ruby/launcher.rb", include_bytes!("../../../runtimes/ruby/launcher.rb")),
 ];
 
 /// The manifest: OpenWhisk's, with members for the kinds that have a launcher.

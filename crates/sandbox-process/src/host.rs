@@ -25,8 +25,9 @@ use rustix::{
 use crate::{catalog, seccomp};
 
 /// Parts of the host's /etc that containers see as they are: certificates of
-/// authorities, and Debian's links to the current one of several programs.
-pub(crate) const SHARED_ETC: [&str; 2] = ["/etc/ssl/certs", "/etc/alternatives"];
+/// authorities, Debian's links to the current one of several programs, and
+/// which extensions PHP loads.
+pub(crate) const SHARED_ETC: [&str; 3] = ["/etc/ssl/certs", "/etc/alternatives", "/etc/php"];
 
 /// Files of the host's /etc that are copied: what libraries look up.
 const COPIED_ETC: [&str; 7] =

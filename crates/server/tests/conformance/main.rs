@@ -105,8 +105,18 @@ fn nodejs() {
 }
 
 #[test]
+fn php() {
+    conforms("php");
+}
+
+#[test]
 fn python() {
     conforms("python");
+}
+
+#[test]
+fn ruby() {
+    conforms("ruby");
 }
 
 #[test]

@@ -1,0 +1,6 @@
+<?php
+
+function main(array $args): array
+{
+    return $args;
+}

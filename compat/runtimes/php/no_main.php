@@ -1,0 +1,6 @@
+<?php
+
+function other(array $args): array
+{
+    return $args;
+}

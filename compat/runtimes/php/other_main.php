@@ -1,0 +1,6 @@
+<?php
+
+function niam(array $args): array
+{
+    return ['niam' => $args];
+}

@@ -1,0 +1,4 @@
+<?php
+
+echo "at load\n";
+throw new RuntimeException('not today');

@@ -1,0 +1,3 @@
+def main(_args)
+  [1, 'two', { three: 3 }]
+end

@@ -1,0 +1,3 @@
+def other(args)
+  args
+end

@@ -1,0 +1,2 @@
+puts 'at load'
+raise 'not today'

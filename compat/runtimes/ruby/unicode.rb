@@ -1,0 +1,5 @@
+def main(args)
+  greeting = "Grüße, 世界 and #{args['name']}!"
+  puts greeting
+  { greeting: greeting }
+end

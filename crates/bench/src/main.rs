@@ -11,6 +11,7 @@
 mod accept;
 mod client;
 mod cold;
+mod depth;
 mod flat;
 mod floor;
 mod idle;
@@ -72,6 +73,8 @@ enum Part {
     Idle,
     /// Goal 6: a full store beside an empty one.
     Flat,
+    /// Goal 7: sequences, and triggers with many rules.
+    Depth,
     /// What the machine does without any server.
     Bare,
 }
@@ -107,6 +110,7 @@ fn main() -> anyhow::Result<()> {
             Part::Cold => cold::measure(&settings, &mut report),
             Part::Idle => idle::measure(&settings, &binary, &mut report),
             Part::Flat => flat::measure(&settings, &mut report),
+            Part::Depth => depth::measure(&settings, &mut report),
             Part::Bare => floor::bare::measure(&settings, &mut report),
         }
         .with_context(|| format!("cannot measure {part:?}"))?;

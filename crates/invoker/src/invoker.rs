@@ -207,7 +207,7 @@ impl Engine {
         let id = message.activation;
         let mut pause = self.config.store_retry / 64;
         let known = loop {
-            match self.activations.known(&[id]).await {
+            match self.activations.known(&message.user.namespace, &[id]).await {
                 Ok(known) => break !known.is_empty(),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

@@ -49,7 +49,7 @@ impl Activations for Embedded {
         whole.ok_or(Error::Missing)
     }
 
-    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error> {
+    async fn known(&self, _namespace: &EntityName, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error> {
         if ids.len() <= QUICK_IDS {
             return self.readers().quick(|connection| known(connection, ids).map_err(database));
         }

@@ -65,7 +65,7 @@ fn live_and_die(dir: &Path, writes: u64) -> Vec<u64> {
 
 async fn check(store: &Embedded, confirmed: &[u64]) {
     let ids: Vec<_> = confirmed.iter().flat_map(|n| batch(*n)).collect();
-    assert_eq!(store.known(&ids).await.unwrap(), ids);
+    assert_eq!(store.known(&parse("ns"), &ids).await.unwrap(), ids);
     let listed = Activations::list(store, &all_of("ns"), WHOLE).await.unwrap().len() as u64;
     assert_eq!(Activations::count(store, &all_of("ns")).await.unwrap(), listed, "counters are those of rows");
     assert_eq!(listed % 3, 0, "batches are whole");

@@ -56,7 +56,10 @@ async fn child_fills_its_disk() {
 
     // Reads work, all that was confirmed is there, and what failed is not.
     assert_eq!(Activations::count(&*store, &all_of("ns")).await.unwrap(), written);
-    assert_eq!(store.known(&[id(0), id(written - 1), id(written)]).await.unwrap(), [id(0), id(written - 1)]);
+    assert_eq!(
+        store.known(&parse("ns"), &[id(0), id(written - 1), id(written)]).await.unwrap(),
+        [id(0), id(written - 1)]
+    );
     let stored = Entities::get(&*store, &parse("ns/a")).await.unwrap();
     assert_eq!(&*store.code(stored.document.exec().unwrap().code().unwrap().hash()).await.unwrap(), code);
     let refused = Entities::put(&*store, &Document::Action(action("ns/b", &"x".repeat(1 << 20), 1)), None).await;

@@ -114,7 +114,7 @@ impl<S: Entities + Activations + Subjects> Member<S> {
                 });
                 let put = Activations::put(&self.store, &records.collect::<Vec<_>>()).await;
                 let all: Vec<_> = (0..40).map(id).collect();
-                vec![shown(put), shown(self.store.known(&all).await)]
+                vec![shown(put), shown(self.store.known(&parse("ns"), &all).await)]
             }
             Step::Find { name, since, upto, skip, limit } => {
                 let name = name.map(|name| parse(NAMES[name]));

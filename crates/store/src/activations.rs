@@ -19,9 +19,10 @@ pub trait Activations: Send + Sync + 'static {
     /// another namespace's.
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, Error>;
 
-    /// Which of these are stored, in whatever namespace and in the order
-    /// asked: for recovery.
-    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error>;
+    /// Which of these of a namespace are stored, in the order asked: for
+    /// recovery. Ids are unique across namespaces, so a store may look for them
+    /// in all.
+    async fn known(&self, namespace: &EntityName, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error>;
 
     /// Summaries, newest first: by `start`, then by id, both descending.
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, Error>;

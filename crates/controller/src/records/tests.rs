@@ -32,8 +32,8 @@ impl Activations for Away {
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, Error> {
         Activations::get(&self.store, namespace, id).await
     }
-    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error> {
-        self.store.known(ids).await
+    async fn known(&self, namespace: &EntityName, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error> {
+        self.store.known(namespace, ids).await
     }
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, Error> {
         Activations::list(&self.store, query, page).await

@@ -151,9 +151,13 @@ impl Activations for Line<Store> {
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, whisker_store::Error> {
         Activations::get(&self.to().await.memory, namespace, id).await
     }
-    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, whisker_store::Error> {
+    async fn known(
+        &self,
+        namespace: &EntityName,
+        ids: &[ActivationId],
+    ) -> Result<Vec<ActivationId>, whisker_store::Error> {
         self.to().await.here()?;
-        self.to().await.memory.known(ids).await
+        self.to().await.memory.known(namespace, ids).await
     }
     async fn list(&self, query: &ActivationQuery, page: Page) -> Result<Vec<Summary>, whisker_store::Error> {
         Activations::list(&self.to().await.memory, query, page).await
@@ -172,11 +176,7 @@ impl Activations for Line<Store> {
     async fn prune(&self, retention: Retention) -> Result<u64, whisker_store::Error> {
         self.to().await.memory.prune(retention).await
     }
-    async fn scan(
-        &self,
-        after: Option<&Cursor>,
-        portion: Portion,
-    ) -> Result<Scan<Activation>, whisker_store::Error> {
+    async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Activation>, whisker_store::Error> {
         Activations::scan(&self.to().await.memory, after, portion).await
     }
 }
@@ -386,7 +386,7 @@ impl World {
     }
 
     pub async fn is_recorded(&self, id: ActivationId) -> bool {
-        !self.store.memory.known(&[id]).await.unwrap().is_empty()
+        !self.store.memory.known(&guest(), &[id]).await.unwrap().is_empty()
     }
 
     /// Waits until something is so.

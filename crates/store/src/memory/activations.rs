@@ -75,7 +75,7 @@ impl Activations for Memory {
         record.map(|record| Activation::clone(record)).ok_or(Error::Missing)
     }
 
-    async fn known(&self, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error> {
+    async fn known(&self, _namespace: &EntityName, ids: &[ActivationId]) -> Result<Vec<ActivationId>, Error> {
         let state = lock(&self.activations);
         Ok(ids.iter().copied().filter(|id| state.records.contains_key(id)).collect())
     }

@@ -26,6 +26,8 @@ if [ "$task" = test ]; then
     need npm npm
     need ruby ruby
     need php php-cli
+    need openssl openssl
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 fi
 
 if [ -n "$packages" ]; then

@@ -6,6 +6,7 @@
 //! - [`Client`] speaks HTTP/1.1 over kept connections, with OpenWhisk's paths
 //!   and credentials. It is a client of its own, so that no mistake of ours can
 //!   hide in a library that both sides share; [`Wire`] sends what no client would.
+//! - [`Postgres`] is a real database server, which can be stopped and frozen.
 //! - [`eventually`] waits for a state and, when it does not come, tells what it
 //!   saw last. Nothing here waits for a while and hopes.
 //!
@@ -16,6 +17,7 @@ mod archive;
 mod client;
 mod eventually;
 mod invoke;
+mod postgres;
 mod server;
 mod wire;
 
@@ -23,6 +25,7 @@ pub use archive::{Archive, base64};
 pub use client::{Client, Request, Response};
 pub use eventually::{eventually, pause, wait_for_minute};
 pub use invoke::{binary, source};
+pub use postgres::Postgres;
 pub use server::{Builder, Server, Stopped, binary_path};
 pub use wire::{Answer, Wire};
 

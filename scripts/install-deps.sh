@@ -59,6 +59,11 @@ if [ "$task" = test ] && [ ! -e compat/npm/node_modules/openwhisk/package.json ]
     (cd compat/npm && npm ci --silent --no-audit --no-fund)
 fi
 
+# A server of CouchDB's protocol, likewise.
+if [ "$task" = test ] && [ ! -e compat/pouchdb/node_modules/pouchdb-server/package.json ]; then
+    (cd compat/pouchdb && npm ci --silent --no-audit --no-fund)
+fi
+
 if [ "$task" = check ] && ! command -v cargo-deny >/dev/null 2>&1; then
     cargo install --locked cargo-deny
 fi

@@ -6,15 +6,19 @@
 //! - [`Client`] speaks HTTP/1.1 over kept connections, with OpenWhisk's paths
 //!   and credentials. It is a client of its own, so that no mistake of ours can
 //!   hide in a library that both sides share; [`Wire`] sends what no client would.
+//! - [`CouchDb`] is a database for it, of CouchDB's protocol.
 //! - [`Postgres`] is a real database server, which can be stopped and frozen.
 //! - [`eventually`] waits for a state and, when it does not come, tells what it
 //!   saw last. Nothing here waits for a while and hopes.
+//! - [`Docker`] starts a daemon for those who test with one, and makes images.
 //!
 //! All of it blocks, so that tests read from top to bottom; load is threads.
 //! Whatever goes wrong panics, with words: this is no library for a product.
 
 mod archive;
 mod client;
+mod docker;
+mod couchdb;
 mod eventually;
 mod invoke;
 mod postgres;
@@ -23,6 +27,8 @@ mod wire;
 
 pub use archive::{Archive, base64};
 pub use client::{Client, Request, Response};
+pub use couchdb::CouchDb;
+pub use docker::Docker;
 pub use eventually::{eventually, pause, wait_for_minute};
 pub use invoke::{binary, source};
 pub use postgres::Postgres;

@@ -1,0 +1,19 @@
+function (doc) {
+  var other = doc.exec !== undefined || doc.binding !== undefined;
+  if (other || doc.parameters === undefined || typeof doc.namespace !== "string") {
+    return;
+  }
+  var summary = {
+    namespace: doc.namespace,
+    name: doc.name,
+    version: doc.version,
+    publish: doc.publish,
+    annotations: doc.annotations,
+    updated: doc.updated
+  };
+  emit([doc.namespace, doc.updated], summary);
+  var slash = doc.namespace.indexOf("/");
+  if (slash >= 0) {
+    emit([doc.namespace.substring(0, slash), doc.updated], summary);
+  }
+}

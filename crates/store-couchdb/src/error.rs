@@ -1,0 +1,76 @@
+//! What goes wrong with a CouchDB, and how the seam hears of it.
+
+use http::StatusCode;
+use whisker_store::Error;
+
+/// Why a CouchDB could not be opened. Each text is meant for whoever starts
+/// the server.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// It does not answer, or refuses.
+    #[error("{base} cannot be used")]
+    Away {
+        /// Where it should be.
+        base: String,
+        /// Why it cannot.
+        #[source]
+        source: Failure,
+    },
+    /// A database is missing and may not be made.
+    #[error("the database {name} is not there, and cannot be made")]
+    Database {
+        /// Which.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Failure,
+    },
+}
+
+/// A request that got no good answer. No text here holds a credential or a
+/// document.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nothing answers there.
+    #[error("CouchDB does not answer")]
+    Away(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// It answers others, but not this in time.
+    #[error("CouchDB did not answer within {0} s; a write may have been made or not")]
+    Slow(u64),
+    /// All connections were taken for too long.
+    #[error("all {0} connections to CouchDB are taken")]
+    Busy(usize),
+    /// The answer is longer than what is read.
+    #[error("CouchDB's answer has more than {0} bytes")]
+    TooLarge(u64),
+    /// An answer that is not what was asked for.
+    #[error("CouchDB answered {status}{}", .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Status {
+        /// Its status.
+        status: StatusCode,
+        /// `error` and `reason` of its body.
+        reason: Option<String>,
+    },
+    /// An answer that is no JSON, or other JSON than it should be.
+    #[error("CouchDB's answer cannot be read")]
+    Nonsense(#[source] serde_json::Error),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Status { status: StatusCode::NOT_FOUND, .. } => Error::Missing,
+            Failure::Status { status: StatusCode::CONFLICT, .. } => Error::Stale,
+            Failure::TooLarge(most) => Error::TooLarge(most),
+            other => Error::Unavailable(Box::new(other)),
+        }
+    }
+}
+
+/// A document that is there and cannot be understood.
+pub(crate) fn corrupt(id: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::Corrupt(id.to_owned(), error.into())
+}

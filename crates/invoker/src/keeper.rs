@@ -137,7 +137,7 @@ impl Engine {
         let began = Instant::now();
         let start = Start { kind: shape.kind.to_string(), memory_mb: shape.memory_mb, concurrent: shape.concurrent };
         let started = time::timeout(self.config.start_timeout, guarded(self.sandbox.start(start))).await;
-        let hopeless = match started {
+        let (hopeless, fault) = match started {
             Ok(Some(Ok(container))) => {
                 self.meters.start.record(began.elapsed().as_secs_f64());
                 self.tasks.spawn(self.clone().watch(slot, container.clone()));
@@ -146,21 +146,34 @@ impl Engine {
                 }
                 return;
             }
+            Ok(Some(Err(Error::Image(fault)))) => {
+                tracing::warn!(kind = %shape.kind, %fault, "A user's image could not be started");
+                (true, Some(fault))
+            }
             Ok(Some(Err(error))) => {
                 let hopeless = matches!(error, Error::Unavailable { .. });
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(kind = %shape.kind, memory_mb = shape.memory_mb, error, "A container could not be started");
-                hopeless
+                (hopeless, None)
             }
-            Ok(None) => false,
+            Ok(None) => (false, None),
             Err(_) => {
                 let after_ms = self.config.start_timeout.as_millis() as u64;
                 tracing::error!(kind = %shape.kind, after_ms, "A container did not start in time");
-                false
+                (false, None)
             }
         };
         self.meters.failed_starts.increment(1);
-        self.tell(Event::NotStarted { slot, hopeless });
+        let fault = fault.map(Arc::new);
+        for task in self.ask(None, Event::NotStarted { slot, hopeless }) {
+            match (task, &fault) {
+                // Only runs that waited for this very image are refused so now.
+                (Task::Refuse(ticket, Refusal::NotStarted), Some(fault)) => {
+                    drop(self.tasks.spawn(self.clone().blame_image(ticket, fault.clone())));
+                }
+                (task, _) => self.carry_out(task),
+            }
+        }
     }
 
     /// Waits for a container's end. One small task for each container, which

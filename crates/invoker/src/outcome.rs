@@ -51,6 +51,7 @@ impl Outcome {
         Some(match end {
             InitEnd::Ready => return None,
             InitEnd::Failed(error) => Self::reported(error),
+            InitEnd::Nonsense(text) => Self::developer_error(&words::invalid_init(&text)),
             InitEnd::Ended(Ended::TimedOut) => {
                 Self { timed_out: true, ..Self::developer_error(&words::timed_out(limit_ms, true)) }
             }

@@ -69,7 +69,7 @@ impl Resolver {
         };
         let kind: Arc<str> = match &action.exec {
             Exec::Code { kind, .. } => kind.as_str().into(),
-            Exec::Blackbox { .. } => action.exec.kind().into(),
+            Exec::Blackbox { image, .. } => whisker_sandbox::black_box(image).into(),
             Exec::Sequence { .. } => return Err(Outcome::whisk_error(words::ACTION_MISMATCH)),
         };
         let revision = stored.revision.0;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use whisker_bus::{Acknowledgement, ActivationMessage};
 use whisker_entity::{Action, Activation, MB, Status};
 use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
-use whisker_sandbox::{Container, Error, Init, Run};
+use whisker_sandbox::{Container, Error, ImageFault, Init, Run};
 
 use crate::{
     arguments::{self, Split},
@@ -261,6 +261,15 @@ impl Engine {
         drop(permit);
     }
 
+
+    /// Ends a run whose image cannot be started.
+    pub async fn blame_image(self: Arc<Self>, ticket: Ticket<Box<Job>>, fault: Arc<ImageFault>) {
+        let Job { message, action, permit } = *ticket.run;
+        let response = Outcome::error(Status::DeveloperError, &words::image(&fault)).response;
+        let activation = record::of_run(&message, &action, Times::none(self.wall()), false, response);
+        self.conclude(&message, activation).await;
+        drop(permit);
+    }
     /// Ends an activation that never ran.
     pub async fn conclude(&self, message: &ActivationMessage, activation: Activation) {
         let activation = Arc::new(activation);

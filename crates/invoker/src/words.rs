@@ -1,6 +1,8 @@
 //! What users read in records, in OpenWhisk's words (`ErrorResponse.scala`).
 //! Clients match on them.
 
+use whisker_sandbox::ImageFault;
+
 pub(crate) const ABNORMAL_INIT: &str = "The action did not initialize and exited unexpectedly.";
 pub(crate) const ABNORMAL_RUN: &str = "The action did not produce a valid response and exited unexpectedly.";
 pub(crate) const OUT_OF_MEMORY: &str = "The action exhausted its memory and was aborted.";
@@ -28,6 +30,18 @@ pub(crate) fn locked(parameter: &str) -> String {
 pub(crate) fn timed_out(limit_ms: u64, during_init: bool) -> String {
     let end = if during_init { " during initialization." } else { "." };
     format!("The action exceeded its time limits of {limit_ms} milliseconds{end}")
+}
+
+pub(crate) fn invalid_init(answer: &str) -> String {
+    let end = if answer.is_empty() { ".".into() } else { format!(": {answer}") };
+    format!("The action failed during initialization{end}")
+}
+
+pub(crate) fn image(fault: &ImageFault) -> String {
+    match fault {
+        ImageFault::NotPulled(image) => format!("Failed to pull container image '{image}'."),
+        ImageFault::NoCommand(image) => format!("executable file not found in image {image}"),
+    }
 }
 
 pub(crate) fn invalid_result(answer: &str) -> String {

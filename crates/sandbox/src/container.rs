@@ -27,12 +27,27 @@ pub trait Sandbox: Send + Sync + 'static {
 /// for any action of its kind.
 #[derive(Debug, Clone)]
 pub struct Start {
-    /// Runtime kind of the manifest, such as `nodejs:20`.
+    /// Runtime kind of the manifest, such as `nodejs:20`, or that of a
+    /// [`black_box`].
     pub kind: String,
     /// Hard memory limit in MB, swap included.
     pub memory_mb: u32,
     /// Whether several runs may be under way in it at once.
     pub concurrent: bool,
+}
+
+/// What the kinds of black boxes begin with. The manifest has no such family,
+/// since OpenWhisk gives the word to all of them.
+const BLACK_BOX: &str = "blackbox:";
+
+/// The kind of containers made of a user's own image.
+pub fn black_box(image: &str) -> String {
+    format!("{BLACK_BOX}{image}")
+}
+
+/// The image of a black box's kind; `None` for a kind of the manifest.
+pub fn image_of(kind: &str) -> Option<&str> {
+    kind.strip_prefix(BLACK_BOX)
 }
 
 /// One isolated container. Dropping the last handle kills it; [`destroy`]
@@ -163,6 +178,9 @@ pub enum InitEnd {
 }
 
 /// How a run ended.
+    /// The code could not be loaded, and what the runtime said is no such
+    /// words: the text as read.
+    Nonsense(String),
 #[derive(Debug)]
 pub enum RunEnd {
     /// The runtime answered in time: a JSON object or array, `error` member or not.

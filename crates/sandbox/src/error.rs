@@ -11,6 +11,10 @@ pub enum Error {
         /// What is missing.
         reason: String,
     },
+    /// The image that the user named cannot be had, or cannot be started: their
+    /// mistake, and trying again is in vain.
+    #[error("{0}")]
+    Image(ImageFault),
     /// The container is gone; the run did not start and may go elsewhere.
     #[error("the container is gone")]
     Gone,
@@ -23,6 +27,17 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// What is wrong with a user's image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageFault {
+    /// It could not be pulled.
+    #[error("the image {0} could not be pulled")]
+    NotPulled(String),
+    /// It names a program that it does not have.
+    #[error("the image {0} has no such program as it starts with")]
+    NoCommand(String),
 }
 
 impl Error {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use whisker_bus::{Acknowledgement, ActivationMessage};
-use whisker_entity::{Action, Activation, MB, Status};
+use whisker_entity::{Action, Activation, ExecCode, MB, Status};
 use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
 use whisker_sandbox::{Container, Error, ImageFault, Init, Run};
 
@@ -135,6 +135,7 @@ impl Engine {
                     name: action.name.to_string(),
                     main: action.exec.main().to_owned(),
                     code,
+                    code_hash: action.exec.code().map(ExecCode::hash),
                     env: self.environment(job, arguments.env),
                 };
                 let (start, began) = (self.wall(), Instant::now());

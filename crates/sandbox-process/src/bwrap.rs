@@ -29,6 +29,8 @@ pub(crate) struct View<'a> {
     pub runtimes: PathBuf,
     /// The action's code.
     pub action: PathBuf,
+    /// What was made of the launcher, or for a compiler, if anything was.
+    pub prepared: Option<PathBuf>,
     /// Modules for everybody, if the operator has brought any.
     pub modules: Option<PathBuf>,
     /// Host folders to show besides, each at its own place.
@@ -72,6 +74,9 @@ pub(crate) fn arguments(view: &View<'_>) -> Result<Vec<CString>, NulError> {
     }
     line.mount("--ro-bind", &view.runtimes, "/runtimes")?;
     line.mount("--ro-bind", &view.action, "/action")?;
+    if let Some(prepared) = &view.prepared {
+        line.mount("--ro-bind", prepared, "/prepared")?;
+    }
 
     let size = view.tmp_bytes.to_string();
     line.words(["--proc", "/proc", "--dev", "/dev"])?;
@@ -119,6 +124,7 @@ mod tests {
             etc: "/state/etc".into(),
             runtimes: "/state/runtimes/1".into(),
             action: "/state/containers/1/action".into(),
+            prepared: Some("/state/containers/1/prepared".into()),
             modules: Some("/state/modules".into()),
             read_only: &["/opt/node".into()],
             tmp_bytes: 1 << 20,

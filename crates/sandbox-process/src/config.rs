@@ -8,7 +8,7 @@ use crate::archive;
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Folder for the sandbox's own files: launchers, containers' code. Made
-    /// if missing, emptied by sweeps, used by one server at a time. A folder
+    /// if missing, swept, used by one server at a time. A folder
     /// `modules` in it, which the operator may fill, is every container's
     /// `/modules`.
     pub folder: PathBuf,
@@ -22,8 +22,13 @@ pub struct Config {
     /// Most bytes of log that are kept for one activation until they are
     /// asked for, overhead included. At least the highest log limit.
     pub log_cap_bytes: u64,
-    /// Limits on unpacking archives.
+    /// Limits on unpacking archives, and on what a compiler makes.
     pub archive: archive::Limits,
+    /// Most bytes on disk of unpacked and compiled code that are kept.
+    pub artifact_bytes: u64,
+    /// How much code is unpacked or compiled at once. Compilers take memory
+    /// besides that of containers.
+    pub makers: usize,
     /// With a server that runs as root, containers get the users from this
     /// number on, one each, for as long as they live.
     pub first_user: u32,
@@ -47,6 +52,8 @@ impl Config {
             processes: 1024,
             log_cap_bytes: 11 << 20,
             archive: archive::Limits::default(),
+            artifact_bytes: 4 << 30,
+            makers: 2,
             first_user: 2_000_000,
             environment: BTreeMap::new(),
             read_only: Vec::new(),

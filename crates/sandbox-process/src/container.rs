@@ -14,7 +14,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
@@ -23,20 +23,26 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{sync, time};
+use whisker_artifacts::{Failure, Held, Refusal};
 use whisker_entity::ActivationId;
-use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd};
+use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd, Stream};
 
 use crate::{
-    archive,
+    catalog::Launch,
     intake::{Intake, ResultLimit},
     keeper::{Body, Life},
     order,
     pipes::{Heard, Pipes, now_us},
+    workshop::{self, Workshop},
 };
 
 /// How long a container may take to be gone once its descriptor 3 is closed,
 /// before it is made to.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// How long code may take to be ready, others' turns included. Whoever made it
+/// goes on, so that the next start may find it.
+const READY_WAIT: Duration = Duration::from_secs(600);
 
 /// How long the last words of a stopped container are waited for.
 const STOPPED_WAIT: Duration = Duration::from_secs(10);
@@ -56,10 +62,20 @@ pub(crate) struct Inside {
     /// Held while a line is written to a concurrent container.
     writing: sync::Mutex<()>,
     action: Action,
-    archive: archive::Limits,
+    source: Source,
+    /// What it has of the workshop's, for as long as it lives.
+    held: OnceLock<Arc<Held>>,
 }
 
-/// Where binary code goes.
+/// Where its code comes from.
+pub(crate) struct Source {
+    pub launch: Launch,
+    pub workshop: Workshop,
+    /// Whether it gets files of its own, rather than shares them.
+    pub copies: bool,
+}
+
+/// Where code goes.
 pub(crate) struct Action {
     /// The folder on the host.
     pub folder: PathBuf,
@@ -82,7 +98,7 @@ impl ProcessContainer {
         body: Arc<Body>,
         concurrent: bool,
         action: Action,
-        archive: archive::Limits,
+        source: Source,
     ) -> ProcessContainer {
         let inside = Arc::new(Inside {
             pipes,
@@ -92,7 +108,8 @@ impl ProcessContainer {
             spent: AtomicBool::new(false),
             writing: sync::Mutex::new(()),
             action,
-            archive,
+            source,
+            held: OnceLock::new(),
         });
         if concurrent {
             // Ends with the pipe, which ends with the container, which ends
@@ -229,30 +246,54 @@ impl Inside {
         if self.body.memory_kills() > 0 { Ended::OutOfMemory } else { Ended::Exited }
     }
 
-    /// Text as it is; an archive unpacked, anything else as `exec`.
-    async fn place(&self, code: &Code) -> Result<Option<String>, String> {
-        let Code::Binary(bytes) = code else { return Ok(None) };
-        let (bytes, folder, limits) = (bytes.clone(), self.action.folder.clone(), self.archive);
-        let unpacked = tokio::task::spawn_blocking(move || archive::place(&bytes, &folder, limits)).await;
-        match unpacked {
-            Ok(Ok(())) => Ok(Some(self.action.inside.clone())),
-            Ok(Err(refused)) => Err(refused.to_string()),
-            Err(_) => Err("unpacking the action's code was interrupted".to_owned()),
+    /// Puts the code where the launcher will find it, unless that takes it as
+    /// text.
+    async fn place(&self, init: &Init) -> Result<Option<String>, Failure> {
+        let Some(held) = self.source.workshop.code(&self.source.launch, init).await? else { return Ok(None) };
+        let (from, to, copies) = (held.clone(), self.action.folder.clone(), self.source.copies);
+        let shared = tokio::task::spawn_blocking(move || workshop::share(from.folder(), &to, copies)).await;
+        shared.unwrap_or_else(|ended| Err(io::Error::other(ended)))?;
+        // Nobody else sets it: code is placed once.
+        let _ = self.held.set(held);
+        Ok(Some(self.action.inside.clone()))
+    }
+
+    /// Has the code made ready, in time that is not the action's.
+    async fn ready(&self, init: &Init) -> Result<Result<Option<String>, InitEnd>, Error> {
+        let failure = match time::timeout(READY_WAIT, self.place(init)).await {
+            Ok(Ok(folder)) => return Ok(Ok(folder)),
+            Ok(Err(failure)) => failure,
+            Err(_) => io::Error::from(io::ErrorKind::TimedOut).into(),
+        };
+        match failure {
+            Failure::Refused(Refusal { words, details, .. }) => {
+                self.intake().raw(Stream::Stderr, details.as_bytes(), now_us());
+                Ok(Err(InitEnd::Failed((*words).into())))
+            }
+            Failure::Host(error) if error.kind() == io::ErrorKind::Unsupported => {
+                Err(Error::Unavailable { kind: self.source.launch.kind.clone(), reason: error.to_string() })
+            }
+            Failure::Host(error) => {
+                Err(Error::host("make the action's code ready")(io::Error::new(error.kind(), error.to_string())))
+            }
         }
     }
 
-    async fn load(&self, init: &Init) -> Result<InitEnd, Error> {
-        let folder = match self.place(&init.code).await {
-            Ok(folder) => folder,
-            Err(refused) => return Ok(InitEnd::Failed(refused.into())),
-        };
+    async fn load(&self, init: &Init, folder: Option<String>) -> Result<InitEnd, Error> {
+        if self.source.launch.handover {
+            return self.exchange_init(&order::handover(init, &self.action.inside)).await;
+        }
         let text = match &init.code {
-            Code::Text(text) => Some(&**text),
-            Code::Binary(_) => None,
+            Code::Text(text) if folder.is_none() => Some(&**text),
+            Code::Text(_) | Code::Binary(_) => None,
         };
         let line = order::init(init, text, folder.as_deref(), self.concurrent);
         let line = line.map_err(io::Error::from).map_err(Error::host("write an initialisation"))?;
-        match self.exchange(&line, Intake::take_init).await {
+        self.exchange_init(&line).await
+    }
+
+    async fn exchange_init(&self, line: &[u8]) -> Result<InitEnd, Error> {
+        match self.exchange(line, Intake::take_init).await {
             Ok(end) => Ok(end),
             Err(Broken::Unheard | Broken::Silent) => {
                 let ended = self.post_mortem().await;
@@ -282,12 +323,16 @@ impl Container for ProcessContainer {
         // A container that died while it waited says in `load` what it died of.
         inside.intake().expect_init(init.activation);
         let unfinished = Unfinished { inside, run: None };
-        let end = match time::timeout(deadline, inside.load(&init)).await {
-            Ok(end) => end,
-            Err(_) => {
-                inside.stop();
-                Ok(InitEnd::Ended(Ended::TimedOut))
-            }
+        let end = match inside.ready(&init).await {
+            Ok(Ok(folder)) => match time::timeout(deadline, inside.load(&init, folder)).await {
+                Ok(end) => end,
+                Err(_) => {
+                    inside.stop();
+                    Ok(InitEnd::Ended(Ended::TimedOut))
+                }
+            },
+            Ok(Err(refused)) => Ok(refused),
+            Err(error) => Err(error),
         };
         unfinished.finished();
         end

@@ -7,7 +7,8 @@
 //! modules/            what the operator brings for all functions, if anything
 //! runtimes/HASH/      the launchers of this version of the server
 //! seccomp/            the compiled filters
-//! containers/N/action the code of container N
+//! artifacts/          unpacked and compiled code, kept and shared
+//! containers/N/action the code of container N, and beside it `prepared`
 //! ```
 
 use std::{
@@ -32,6 +33,10 @@ pub(crate) const SHARED_ETC: [&str; 3] = ["/etc/ssl/certs", "/etc/alternatives",
 /// Files of the host's /etc that are copied: what libraries look up.
 const COPIED_ETC: [&str; 7] =
     ["ld.so.cache", "localtime", "timezone", "protocols", "services", "mime.types", "ssl/openssl.cnf"];
+
+/// Folders of the host's /etc that are copied, by the beginning of their names:
+/// what Debian keeps there of each Java, which does not start without.
+const COPIED_FOLDERS: &str = "java-";
 
 const PASSWD: &str = "root:x:0:0:root:/:/usr/sbin/nologin\naction:x:1000:1000:action:/tmp:/bin/sh\n";
 const GROUP: &str = "root:x:0:\naction:x:1000:\n";
@@ -67,6 +72,12 @@ impl Host {
             // A host need not have each of them.
             if let Ok(content) = fs::read(Path::new("/etc").join(name)) {
                 write(&etc.join(name), &content, 0o644)?;
+            }
+        }
+
+        for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(COPIED_FOLDERS) {
+                copy_folder(&entry.path(), &etc.join(entry.file_name()))?;
             }
         }
 
@@ -130,6 +141,18 @@ impl Host {
         Ok(action)
     }
 
+    /// Makes a folder beside a container's code, for what was prepared.
+    pub(crate) fn make_prepared(&self, number: u64) -> io::Result<PathBuf> {
+        let folder = self.container(number).join("prepared");
+        make_folder(&folder)?;
+        Ok(folder)
+    }
+
+    /// Unpacked and compiled code, which is ours alone.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.root.join("artifacts")
+    }
+
     /// Removes containers' folders of a former life, and old launchers.
     pub(crate) fn sweep(&self) -> io::Result<()> {
         for (folder, kept) in [("containers", ""), ("runtimes", self.runtimes.as_str())] {
@@ -158,6 +181,20 @@ fn make_folder(folder: &Path) -> io::Result<()> {
         made => made?,
     }
     fs::set_permissions(folder, Permissions::from_mode(0o755))
+}
+
+/// Copies what can be read of a folder, links as what they lead to.
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    make_folder(to)?;
+    for entry in fs::read_dir(from)?.flatten() {
+        let (path, there) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() && !entry.file_type()?.is_symlink() {
+            copy_folder(&path, &there)?;
+        } else if let Ok(content) = fs::read(&path) {
+            write(&there, &content, 0o644)?;
+        }
+    }
+    Ok(())
 }
 
 /// Replaces a file as a whole, so that none is ever seen half written.

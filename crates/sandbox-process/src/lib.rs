@@ -13,7 +13,7 @@
 //! | `pipes`, `intake`, `frame`, `order` | how it is spoken to |
 //! | `bwrap`, `seccomp`, `cgroup`, `network`, `numbers` | what confines it |
 //! | `spawn` | making the process; all `unsafe` code |
-//! | `archive` | unpacking the action's code |
+//! | `workshop` | unpacking and compiling the action's code, once |
 //! | `catalog`, `host` | the runtimes; the sandbox's own folder |
 //! | `unavailable`, `survey` | saying what a host lacks, and what it offers |
 //!
@@ -43,6 +43,7 @@ mod spawn;
 mod survey;
 mod thread;
 mod unavailable;
+mod workshop;
 
 pub use whisker_artifacts::archive;
 

@@ -43,6 +43,33 @@ pub(crate) fn init(
     Ok(line)
 }
 
+/// The line by which a launcher that knows no more than a shell becomes the
+/// action's own program: commands for that shell. The program finds its
+/// environment and then the lines of runs.
+pub(crate) fn handover(init: &Init, folder: &str) -> Vec<u8> {
+    let mut line = b"cd ".to_vec();
+    quote(folder, &mut line);
+    // By `env` and not by the shell, to which not every name is one. A name or
+    // value that no environment can have is left out.
+    line.extend_from_slice(b" && exec /usr/bin/env __OW_WAIT_FOR_ACK=1");
+    for (name, value) in &init.env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            continue;
+        }
+        line.push(b' ');
+        quote(&format!("{name}={value}"), &mut line);
+    }
+    line.extend_from_slice(b" ./exec\n");
+    line
+}
+
+/// One word for a shell, on one line: `$N` is a line feed there.
+fn quote(word: &str, line: &mut Vec<u8>) {
+    line.push(b'\'');
+    line.extend_from_slice(word.replace('\'', r"'\''").replace('\n', "'\"$N\"'").as_bytes());
+    line.push(b'\'');
+}
+
 /// The line for a run. Always carries `activation_id`, by which the launcher
 /// knows it for one.
 pub(crate) fn run(run: &Run) -> serde_json::Result<Vec<u8>> {
@@ -105,6 +132,28 @@ mod tests {
                 "activation_id": format!("{:032x}", 7),
             })
         );
+    }
+
+    #[test]
+    fn a_handover_survives_a_shell() {
+        let mut order = contract::init(1, &whisker_sandbox::Code::Text("".into()));
+        let hard = "a'b\"c$HOME `id` \\ \n;é";
+        order.env = [("plain", "1"), ("my-key", hard), ("", "x"), ("a=b", "x"), ("nul", "\0")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into();
+        let folder = tempfile::tempdir().unwrap();
+        let exec = folder.path().join("exec");
+        std::fs::write(&exec, "#!/bin/sh\nexec /usr/bin/env -0").unwrap();
+        std::fs::set_permissions(&exec, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let line = handover(&order, folder.path().to_str().unwrap());
+        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        let script = format!("N='\n'\n{}", String::from_utf8(line).unwrap());
+        let said = std::process::Command::new("/bin/sh").arg("-c").arg(script).env_clear().output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        let said: Vec<&str> = said.split_terminator('\0').collect();
+        assert!(said.contains(&&*format!("my-key={hard}")), "{said:?}");
+        assert!(said.contains(&"plain=1") && said.contains(&"__OW_WAIT_FOR_ACK=1"));
+        assert!(!said.iter().any(|variable| variable.ends_with("=x") || variable.starts_with("nul")));
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Making containers.
 
 use std::{
-    ffi::{CString, OsString},
-    fs, io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::ffi::OsStringExt,
-    },
+    ffi::CString,
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -16,13 +14,14 @@ use std::{
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
+use whisker_artifacts::{Artifacts, Failure};
 use whisker_sandbox::{Container, Error, Sandbox, Start};
 
 use crate::{
     Config, Network, Unavailable, bwrap,
-    catalog::{Catalog, Launch, MANIFEST},
+    catalog::{Catalog, Launch, MANIFEST, Recipe},
     cgroup::{self, Group, Groups, Hierarchies},
-    container::{Action, ProcessContainer},
+    container::{Action, ProcessContainer, Source},
     host::Host,
     intake::Intake,
     keeper::{self, Belongings, Body},
@@ -31,6 +30,7 @@ use crate::{
     pipes, spawn,
     thread::Maker,
     unavailable::find_program,
+    workshop::{self, Workshop},
 };
 
 /// Where a process about to become a container finds our folder, when its
@@ -48,11 +48,12 @@ const OPEN_FILES: u64 = 1024;
 pub struct ProcessSandbox {
     parts: Arc<Parts>,
     maker: Maker,
+    workshop: Workshop,
 }
 
 /// What starting a container takes.
-struct Parts {
-    config: Config,
+pub(crate) struct Parts {
+    pub config: Config,
     host: Host,
     catalog: Catalog,
     isolation: Option<Isolation>,
@@ -69,11 +70,39 @@ struct Isolation {
 }
 
 /// A container that was made, before the runtime hears of it.
-struct Made {
-    child: spawn::Child,
-    group: Option<Group>,
-    belongings: Belongings,
-    action: Action,
+pub(crate) struct Made {
+    pub child: spawn::Child,
+    pub group: Option<Group>,
+    pub belongings: Belongings,
+    pub action: Action,
+}
+
+/// What goes into a container that is a program of ours to begin with.
+struct Order<'a> {
+    /// Interpreter, its arguments, the script and the script's.
+    command: Vec<String>,
+    environment: Vec<(String, String)>,
+    memory_mb: u32,
+    descriptors: Vec<(BorrowedFd<'a>, i32)>,
+    /// Whether its network is an empty one, rather than a lease or the host's.
+    offline: bool,
+    /// A folder that moves in as its code, if that is known already.
+    source: Option<&'a Path>,
+    /// What it finds at `/prepared`.
+    prepared: Option<&'a Path>,
+}
+
+/// What a compiler's container is made of.
+pub(crate) struct Build {
+    pub recipe: Recipe,
+    pub main: String,
+    /// A folder that moves into the container.
+    pub source: Option<PathBuf>,
+    pub prepared: Option<PathBuf>,
+    /// Its descriptor 3.
+    pub tar: OwnedFd,
+    /// Its standard output and error.
+    pub said: OwnedFd,
 }
 
 impl ProcessSandbox {
@@ -97,14 +126,22 @@ impl ProcessSandbox {
             .map_err(|source| Unavailable::Host { what: "read the manifest of runtimes", source })?;
         let maker = Maker::start("sandbox").map_err(|source| Unavailable::Host { what: "start a thread", source })?;
         let parts = Parts { config, host, catalog, isolation, numbers: AtomicU64::new(0) };
-        let sandbox = ProcessSandbox { parts: Arc::new(parts), maker };
-        sandbox.parts.try_isolation()?;
-        Ok(sandbox)
+        let parts = Arc::new(parts);
+        parts.try_isolation()?;
+        let folder = parts.host.artifacts();
+        let artifacts = Artifacts::open(&folder, parts.config.artifact_bytes)
+            .map_err(|source| Unavailable::Folder { folder, source })?;
+        let workshop = Workshop::new(parts.clone(), maker.clone(), artifacts);
+        Ok(ProcessSandbox { parts, maker, workshop })
     }
 
     /// How a kind would run here: the interpreter that was found, or why it
-    /// cannot. Runs the interpreter once to see its version: blocks.
+    /// cannot, or not from source. Runs programs once to see their versions:
+    /// blocks.
     pub fn look_for(&self, kind: &str) -> Result<PathBuf, String> {
+        if let Some(lacking) = self.parts.catalog.lacking(kind) {
+            return Err(lacking);
+        }
         self.parts.catalog.launch(kind).map(|launch| launch.command.into_iter().next().unwrap_or_default().into())
     }
 }
@@ -143,6 +180,18 @@ impl Sandbox for ProcessSandbox {
             looked.unwrap_or_else(|_| Err("looking for its interpreter was interrupted".to_owned()))
         };
         let launch = launch.map_err(|reason| Error::Unavailable { kind: start.kind.clone(), reason })?;
+        let prepared = match &launch.prepare {
+            Some(recipe) => Some(self.workshop.prepared(recipe).await.map_err(|failure| match failure {
+                Failure::Host(error) => {
+                    Error::host("prepare a launcher")(io::Error::new(error.kind(), error.to_string()))
+                }
+                Failure::Refused(refusal) => {
+                    let reason = format!("its launcher could not be made: {}", refusal.details.trim());
+                    Error::Unavailable { kind: start.kind.clone(), reason }
+                }
+            })?),
+            None => None,
+        };
 
         let network = match &parts.isolation {
             Some(isolation) => {
@@ -161,14 +210,15 @@ impl Sandbox for ProcessSandbox {
         };
         let (pipes, ends) =
             pipes::make(user.as_ref().map(|user| parts.user_id(user))).map_err(Error::host("make pipes"))?;
-        let maker = self.maker.clone();
+        let (maker, workshop) = (self.maker.clone(), self.workshop.clone());
         // Seen through even if the caller goes away: what was made by then is
         // a process with belongings, for which only a keeper cares.
         let started = tokio::spawn(async move {
             let Start { memory_mb, concurrent, .. } = start;
             let made = {
-                let parts = parts.clone();
-                maker.run(move || parts.make(&launch, memory_mb, user, network, ends)).await
+                let (parts, launch) = (parts.clone(), launch.clone());
+                let folder = prepared.map(|held| held.folder().to_owned());
+                maker.run(move || parts.make(&launch, memory_mb, user, network, folder.as_deref(), ends)).await
             };
             let made = made.and_then(|made| made).map_err(Error::host("start a container"))?;
             let body = Body::new(made.child, made.group, made.belongings);
@@ -176,8 +226,8 @@ impl Sandbox for ProcessSandbox {
             // Ends with the container, which ends when its handle is dropped.
             tokio::spawn(keeper::keep(body.clone()));
             let intake = Intake::new(parts.config.log_cap_bytes);
-            let archive = parts.config.archive;
-            Ok(Arc::new(ProcessContainer::new(pipes, intake, body, concurrent, made.action, archive)) as _)
+            let code = Source { launch, workshop, copies: parts.isolation.is_none() };
+            Ok(Arc::new(ProcessContainer::new(pipes, intake, body, concurrent, made.action, code)) as _)
         });
         started.await.unwrap_or_else(|ended| Err(Error::host("start a container")(io::Error::other(ended))))
     }
@@ -215,10 +265,51 @@ impl Parts {
         memory_mb: u32,
         user: Option<Number>,
         network: Option<Lease>,
+        prepared: Option<&Path>,
         ends: pipes::Ends,
     ) -> io::Result<Made> {
+        let launcher = format!("/runtimes/{}", launch.launcher);
+        let order = Order {
+            command: launch.command(memory_mb).chain([launcher]).collect(),
+            environment: self.environment(launch.environment.iter().chain(&self.config.environment)),
+            memory_mb,
+            descriptors: vec![
+                (ends.orders.as_fd(), 0),
+                (ends.stdout.as_fd(), 1),
+                (ends.stderr.as_fd(), 2),
+                (ends.frames.as_fd(), 3),
+            ],
+            offline: self.config.network == Network::None,
+            source: None,
+            prepared,
+        };
+        self.make_ordered(&order, user, network)
+    }
+
+    /// Makes a container in which a recipe is followed. Runs on the maker's
+    /// thread.
+    pub(crate) fn make_build(&self, build: &Build) -> io::Result<Made> {
+        let user = self.isolation.as_ref().and_then(|isolation| isolation.users.as_ref());
+        let user = user.map(|users| users.take().ok_or(io::ErrorKind::QuotaExceeded)).transpose()?;
+        let Build { recipe, main, source, prepared, tar, said } = build;
+        let nothing = File::open("/dev/null")?;
+        let script = format!("/runtimes/{}", recipe.script);
+        let words = ["/bin/sh", &script, &recipe.program, "/action", "/prepared", main];
+        let order = Order {
+            command: words.map(str::to_owned).into(),
+            environment: self.environment(recipe.environment.iter()),
+            memory_mb: recipe.memory_mb,
+            descriptors: vec![(nothing.as_fd(), 0), (said.as_fd(), 1), (said.as_fd(), 2), (tar.as_fd(), 3)],
+            offline: true,
+            source: source.as_deref(),
+            prepared: prepared.as_deref(),
+        };
+        self.make_ordered(&order, user, None)
+    }
+
+    fn make_ordered(&self, order: &Order<'_>, user: Option<Number>, network: Option<Lease>) -> io::Result<Made> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let made = self.make_numbered(number, launch, memory_mb, user, network, ends);
+        let made = self.make_numbered(number, order, user, network);
         if made.is_err() {
             // Starts are tried again, and the next sweep may be far away.
             let _ = fs::remove_dir_all(self.host.container(number));
@@ -229,35 +320,34 @@ impl Parts {
     fn make_numbered(
         &self,
         number: u64,
-        launch: &Launch,
-        memory_mb: u32,
+        order: &Order<'_>,
         user: Option<Number>,
         network: Option<Lease>,
-        ends: pipes::Ends,
     ) -> io::Result<Made> {
         let owner = user.as_ref().map(|user| self.user_id(user));
         let folder = self.host.make_container(number, owner)?;
+        if let Some(source) = order.source {
+            fs::rename(source, &folder)?;
+        }
+        let prepared = match order.prepared {
+            Some(from) => {
+                let to = self.host.make_prepared(number)?;
+                workshop::share(from, &to, self.isolation.is_none())?;
+                Some(to)
+            }
+            None => None,
+        };
         let belongings = Belongings { folder: self.host.container(number), user, network };
-        let descriptors = vec![
-            (ends.orders.as_fd(), 0),
-            (ends.stdout.as_fd(), 1),
-            (ends.stderr.as_fd(), 2),
-            (ends.frames.as_fd(), 3),
-        ];
         let Some(isolation) = &self.isolation else {
-            let child = self.spawn_plainly(launch, descriptors)?;
+            let child = self.spawn_plainly(order, &folder, prepared.as_deref())?;
             let inside = folder.to_string_lossy().into_owned();
             return Ok(Made { child, group: None, belongings, action: Action { folder, inside } });
         };
-        let limits = cgroup::Limits { memory_mb, processes: self.config.processes };
+        let limits = cgroup::Limits { memory_mb: order.memory_mb, processes: self.config.processes };
         let group = isolation.groups.create(number.to_string(), limits)?;
-        let launcher = format!("/runtimes/{}", launch.launcher);
-        let command: Vec<String> = launch.command.iter().cloned().chain([launcher]).collect();
-        // Memory files count as memory of the container. Half of it, so that a
-        // full disk is met before an exhausted memory.
-        let view = self.view(&folder, u64::from(memory_mb) << 19, &command);
-        let environment = self.environment(launch);
-        let spawned = self.spawn_isolated(isolation, &view, &environment, &descriptors, &group, &belongings);
+        let view = self.view(&folder, prepared.as_deref(), order);
+        let spawned =
+            self.spawn_isolated(isolation, &view, &order.environment, &order.descriptors, &group, &belongings);
         match spawned {
             Ok(child) => {
                 let action = Action { folder, inside: "/action".to_owned() };
@@ -271,16 +361,19 @@ impl Parts {
     }
 
     /// What a container sees of this host, its code being in `folder`.
-    fn view<'a>(&'a self, folder: &Path, tmp_bytes: u64, command: &'a [String]) -> bwrap::View<'a> {
+    fn view<'a>(&'a self, folder: &Path, prepared: Option<&Path>, order: &'a Order<'_>) -> bwrap::View<'a> {
         bwrap::View {
             etc: self.host.as_seen(&self.host.root().join("etc")),
             runtimes: self.host.as_seen(&self.host.runtimes()),
             action: self.host.as_seen(folder),
+            prepared: prepared.map(|folder| self.host.as_seen(folder)),
             modules: self.host.modules(),
             read_only: &self.config.read_only,
-            tmp_bytes,
-            unshare_network: self.config.network == Network::None,
-            command,
+            // Memory files count as memory of the container. Half of it, so that
+            // a full disk is met before an exhausted memory.
+            tmp_bytes: u64::from(order.memory_mb) << 19,
+            unshare_network: order.offline,
+            command: &order.command,
         }
     }
 
@@ -320,16 +413,22 @@ impl Parts {
     }
 
     /// Without isolation: a process group, a few limits, and that is all.
-    fn spawn_plainly(&self, launch: &Launch, descriptors: Vec<(BorrowedFd<'_>, i32)>) -> io::Result<spawn::Child> {
-        let launcher = self.host.runtimes().join(&launch.launcher).into_os_string();
-        let words = launch.command.iter().map(OsString::from).chain([launcher]);
-        let words: Result<Vec<CString>, _> = words.map(|word| CString::new(word.into_vec())).collect();
+    /// There is no root of its own, so words that name a place in it become
+    /// those of the places on the host.
+    fn spawn_plainly(&self, order: &Order<'_>, action: &Path, prepared: Option<&Path>) -> io::Result<spawn::Child> {
+        let runtimes = self.host.runtimes();
+        let places = [("/runtimes", Some(&*runtimes)), ("/action", Some(action)), ("/prepared", prepared)];
+        let on_host = |word: &String| {
+            let place = places.iter().find_map(|(inside, outside)| Some((word.strip_prefix(inside)?, (*outside)?)));
+            place.map_or_else(|| word.clone(), |(rest, outside)| format!("{}{rest}", outside.display()))
+        };
+        let words: Result<Vec<CString>, _> = order.command.iter().map(on_host).map(CString::new).collect();
         let words = words?;
         let plan = spawn::Plan {
             program: words.first().cloned().unwrap_or_default(),
             arguments: words,
-            environment: environment_block(&self.environment(launch))?,
-            descriptors,
+            environment: environment_block(&order.environment)?,
+            descriptors: order.descriptors.clone(),
             groups: Vec::new(),
             birthplace: None,
             network: None,
@@ -347,15 +446,14 @@ impl Parts {
         self.config.first_user.saturating_add(number.value())
     }
 
-    /// What every launcher finds in its environment. Nothing of ours.
-    fn environment(&self, launch: &Launch) -> Vec<(String, String)> {
+    /// What every program of ours finds in its environment, and `more`.
+    fn environment<'a>(&self, more: impl Iterator<Item = (&'a String, &'a String)>) -> Vec<(String, String)> {
         let basic = [
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
             ("HOME", "/tmp"),
             ("LANG", "C.UTF-8"),
         ];
         let basic = basic.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let more = launch.environment.iter().chain(&self.config.environment);
         basic.chain(more.map(|(name, value)| (name.clone(), value.clone()))).collect()
     }
 
@@ -374,10 +472,17 @@ impl Parts {
         let refused =
             |source| Unavailable::Cgroups { lacking: cgroup::Lacking::Limits(source), root: isolation.users.is_some() };
         let group = isolation.groups.create("trial".to_owned(), limits).map_err(refused)?;
-        let command = ["/usr/bin/true".to_owned()];
-        let view = self.view(&folder, 1 << 20, &command);
-        let descriptors = vec![(orders.as_fd(), 0), (orders.as_fd(), 1), (stderr.as_fd(), 2)];
-        let spawned = self.spawn_isolated(isolation, &view, &[], &descriptors, &group, &belongings);
+        let order = Order {
+            command: vec!["/usr/bin/true".to_owned()],
+            environment: Vec::new(),
+            memory_mb: limits.memory_mb,
+            descriptors: vec![(orders.as_fd(), 0), (orders.as_fd(), 1), (stderr.as_fd(), 2)],
+            offline: self.config.network == Network::None,
+            source: None,
+            prepared: None,
+        };
+        let view = self.view(&folder, None, &order);
+        let spawned = self.spawn_isolated(isolation, &view, &[], &order.descriptors, &group, &belongings);
         drop((orders, stderr));
         let said = match spawned {
             Ok(child) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use whisker_entity::ActivationId;
+use whisker_entity::{ActivationId, CodeHash};
 
 use crate::{Error, Logs};
 
@@ -59,7 +59,9 @@ pub fn image_of(kind: &str) -> Option<&str> {
 /// [`destroy`]: Container::destroy
 #[async_trait]
 pub trait Container: Send + Sync + 'static {
-    /// Loads the action's code. `deadline` counts from this call.
+    /// Loads the action's code. `deadline` counts from when that is ready to
+    /// be loaded: a backend unpacks and compiles it once for all containers,
+    /// and sets limits of its own on that.
     async fn init(&self, init: Init, deadline: Duration) -> Result<InitEnd, Error>;
 
     /// Runs the action once. Returns as soon as the outcome is known, without
@@ -98,6 +100,9 @@ pub struct Init {
     pub main: String,
     /// The action's code.
     pub code: Code,
+    /// The hash that the store knows the code by, where it has one: the same
+    /// hash is the same code, so that a backend need not look at all of it.
+    pub code_hash: Option<CodeHash>,
     /// Environment for user code: init parameters under their own names, then
     /// the `__OW_*` context of the first activation.
     pub env: BTreeMap<String, String>,

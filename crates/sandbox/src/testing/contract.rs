@@ -165,6 +165,7 @@ pub fn init(number: u64, code: &Code) -> Init {
         name: "tested".into(),
         main: "main".into(),
         code: code.clone(),
+        code_hash: None,
         env: BTreeMap::from([("__OW_ACTION_NAME".to_owned(), "/guest/tested".to_owned())]),
     }
 }

@@ -178,14 +178,14 @@ pub enum InitEnd {
     Ready,
     /// The code could not be loaded: the runtime's own words (any JSON).
     Failed(serde_json::Value),
+    /// The code could not be loaded, and what the runtime said is no such
+    /// words: the text as read.
+    Nonsense(String),
     /// It ended in one of the ways that both phases share.
     Ended(Ended),
 }
 
 /// How a run ended.
-    /// The code could not be loaded, and what the runtime said is no such
-    /// words: the text as read.
-    Nonsense(String),
 #[derive(Debug)]
 pub enum RunEnd {
     /// The runtime answered in time: a JSON object or array, `error` member or not.

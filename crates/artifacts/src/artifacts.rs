@@ -13,11 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Semaphore, watch},
-    task::spawn_blocking,
-    time::Instant,
-};
+use tokio::{sync::watch, task::spawn_blocking, time::Instant};
 
 use crate::{
     Key,
@@ -106,9 +102,6 @@ pub struct Artifacts {
 struct Shared {
     disk: Disk,
     limit_bytes: u64,
-    /// Turns at making. Whoever waits for one is a container that starts, of
-    /// which there is a bounded number.
-    turns: Semaphore,
     state: Mutex<State>,
 }
 
@@ -143,9 +136,8 @@ struct Entry {
 
 impl Artifacts {
     /// Opens the folder, which is one server's at a time. At most
-    /// `limit_bytes` are kept, and `makers` artifacts are made at once.
-    /// Blocks.
-    pub fn open(folder: &Path, limit_bytes: u64, makers: usize) -> io::Result<Artifacts> {
+    /// `limit_bytes` are kept, besides what is being made. Blocks.
+    pub fn open(folder: &Path, limit_bytes: u64) -> io::Result<Artifacts> {
         let disk = Disk::open(folder)?;
         let mut state = State::default();
         for found in disk.look_through()? {
@@ -154,7 +146,7 @@ impl Artifacts {
             let entry = Entry { size: found.size, used: state.uses, seen: false, held: Weak::new() };
             state.slots.insert(found.key, Slot::Kept(entry));
         }
-        let shared = Shared { disk, limit_bytes, turns: Semaphore::new(makers.max(1)), state: Mutex::new(state) };
+        let shared = Shared { disk, limit_bytes, state: Mutex::new(state) };
         // The bound may be a lower one than in the life before.
         for key in shared.lock().make_room(limit_bytes) {
             shared.disk.remove(key)?;
@@ -165,8 +157,7 @@ impl Artifacts {
     /// The artifact of this key, made by `make` in the folder that it is
     /// given if there is none. Whoever asks meanwhile waits for the same.
     ///
-    /// Waits as long as `make` takes, and for the turns of others before;
-    /// dropping the wait stops neither.
+    /// Waits as long as `make` takes; dropping the wait does not stop it.
     pub async fn get<F>(&self, key: Key, make: impl FnOnce(PathBuf) -> F + Send + 'static) -> Made
     where
         F: Future<Output = Result<(), Failure>> + Send + 'static,
@@ -326,8 +317,6 @@ impl Work {
             }
             tracing::warn!(%key, "a kept artifact was damaged and is made again");
         }
-        // Never closed.
-        let _turn = shared.turns.acquire().await;
         let begun = shared.clone();
         let folder = blocking(move || begun.disk.begin()).await?;
         let made = make(folder.join("content")).await;

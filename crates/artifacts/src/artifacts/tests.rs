@@ -14,7 +14,7 @@ fn key(name: &str) -> Key {
 }
 
 fn open(folder: &tempfile::TempDir, limit_bytes: u64) -> Artifacts {
-    Artifacts::open(&folder.path().join("artifacts"), limit_bytes, 2).unwrap()
+    Artifacts::open(&folder.path().join("artifacts"), limit_bytes).unwrap()
 }
 
 async fn write(folder: PathBuf, bytes: usize) -> Result<(), Failure> {

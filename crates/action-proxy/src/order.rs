@@ -1,0 +1,163 @@
+//! From the bodies of `/init` and `/run` to the lines that launchers take.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+use whisker_entity::ActivationId;
+
+/// The body of `/init`.
+#[derive(Deserialize)]
+pub(crate) struct InitBody {
+    #[serde(default)]
+    pub value: Init,
+}
+
+/// What an action is.
+#[derive(Default, Deserialize)]
+pub(crate) struct Init {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub main: String,
+    #[serde(default)]
+    pub code: String,
+    #[serde(default)]
+    pub binary: bool,
+    #[serde(default, deserialize_with = "texts")]
+    pub env: BTreeMap<String, String>,
+}
+
+/// The body of `/run`.
+#[derive(Deserialize)]
+pub(crate) struct RunBody<'a> {
+    #[serde(borrow)]
+    pub value: Option<&'a RawValue>,
+    #[serde(flatten)]
+    pub context: Map<String, Value>,
+}
+
+/// Values as user code sees them in its environment: texts as they are,
+/// nothing as the empty text, all else as JSON.
+fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let read: Option<Map<String, Value>> = Deserialize::deserialize(deserializer)?;
+    Ok(read.unwrap_or_default().into_iter().map(|(name, value)| (name, text(value))).collect())
+}
+
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+impl Init {
+    /// The activation that pays for the initialisation and owns its lines.
+    pub(crate) fn activation(&self) -> ActivationId {
+        named(self.env.get("__OW_ACTIVATION_ID").map(String::as_str), 0)
+    }
+
+    /// The line, with source text or the folder that holds the code.
+    pub(crate) fn line(&self, folder: Option<&str>, concurrent: bool) -> serde_json::Result<Vec<u8>> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            init: Body<'a>,
+        }
+        #[derive(Serialize)]
+        struct Body<'a> {
+            activation: String,
+            name: &'a str,
+            main: &'a str,
+            code: Option<&'a str>,
+            folder: Option<&'a str>,
+            concurrent: bool,
+            env: &'a BTreeMap<String, String>,
+        }
+        let main = if self.main.is_empty() { "main" } else { &self.main };
+        let body = Body {
+            activation: self.activation().to_string(),
+            name: &self.name,
+            main,
+            code: folder.is_none().then_some(&self.code),
+            folder,
+            concurrent,
+            env: &self.env,
+        };
+        ended(serde_json::to_vec(&Line { init: body })?)
+    }
+}
+
+impl RunBody<'_> {
+    /// The activation. A launcher knows a run by 32 hex digits; a caller that
+    /// gives none, or others, gets the `number`th of our own.
+    pub(crate) fn activation(&self, number: u64) -> ActivationId {
+        named(self.context.get("activation_id").and_then(Value::as_str), number)
+    }
+
+    /// The line. The value comes first, the activation last.
+    pub(crate) fn line(&self, activation: ActivationId) -> serde_json::Result<Vec<u8>> {
+        let value = self.value.map_or(Cow::Borrowed("{}"), |value| one_line(value.get()));
+        let mut line = Vec::with_capacity(value.len() + 512);
+        line.extend_from_slice(b"{\"value\":");
+        line.extend_from_slice(value.as_bytes());
+        for (name, value) in self.context.iter().filter(|(name, _)| *name != "activation_id") {
+            member(&mut line, name, &text(value.clone()))?;
+        }
+        member(&mut line, "activation_id", &activation.to_string())?;
+        line.push(b'}');
+        ended(line)
+    }
+}
+
+fn named(given: Option<&str>, number: u64) -> ActivationId {
+    given.and_then(|text| text.parse().ok()).unwrap_or_else(|| ActivationId::new(0, number.into()))
+}
+
+fn member(line: &mut Vec<u8>, name: &str, text: &str) -> serde_json::Result<()> {
+    line.push(b',');
+    serde_json::to_writer(&mut *line, name)?;
+    line.push(b':');
+    serde_json::to_writer(&mut *line, text)
+}
+
+fn ended(mut line: Vec<u8>) -> serde_json::Result<Vec<u8>> {
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// Inside a string a line feed is always escaped, so the bare ones stand
+/// between tokens, where a space is as good.
+fn one_line(json: &str) -> Cow<'_, str> {
+    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ").into() } else { json.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_one_line_with_its_activation_last() {
+        let id = "0123456789abcdef0123456789abcdef";
+        let body = format!("{{\n\"activation_id\": \"{id}\", \"deadline\": 7, \"value\": {{\n \"a\": 1 }}}}");
+        let body: RunBody<'_> = serde_json::from_str(&body).unwrap();
+        let line = String::from_utf8(body.line(body.activation(1)).unwrap()).unwrap();
+        assert_eq!(line, format!("{{\"value\":{{  \"a\": 1 }},\"deadline\":\"7\",\"activation_id\":\"{id}\"}}\n"));
+    }
+
+    #[test]
+    fn what_a_caller_leaves_out_has_a_default() {
+        let body: RunBody<'_> = serde_json::from_str("{}").unwrap();
+        let line: Value = serde_json::from_slice(&body.line(body.activation(26)).unwrap()).unwrap();
+        assert_eq!(line, json!({ "value": {}, "activation_id": format!("{:032x}", 26) }));
+        let init: InitBody = serde_json::from_str(r#"{"value":{"code":"x","env":{"A":null,"B":[1]}}}"#).unwrap();
+        let line: Value = serde_json::from_slice(&init.value.line(None, false).unwrap()).unwrap();
+        assert_eq!(line["init"]["main"], "main");
+        assert_eq!(line["init"]["env"], json!({ "A": "", "B": "[1]" }));
+        assert_eq!(line["init"]["folder"], Value::Null);
+    }
+}

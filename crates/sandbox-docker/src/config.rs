@@ -1,0 +1,107 @@
+//! Settings of this backend.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+/// Plain values; `server` reads and checks them.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the daemon listens: `unix:///var/run/docker.sock`, or
+    /// `tcp://127.0.0.1:2375` for one behind a proxy of this host.
+    pub host: String,
+    /// Tells this server's containers and networks from those of others that
+    /// use the same daemon: eight hex digits, the same in every life.
+    pub instance: String,
+    /// OpenWhisk's runtimes manifest: which image a kind runs in, and which
+    /// images of users are the platform's own.
+    pub manifest: String,
+    /// Registry and repository of the manifest's images, in the place of its own.
+    pub image_prefix: Option<String>,
+    /// Tag of the manifest's images, in the place of its own.
+    pub image_tag: Option<String>,
+    /// When images of users are pulled.
+    pub pull: PullPolicy,
+    /// Pulls under way at once; more wait.
+    pub pulls: usize,
+    /// How long one pull may take.
+    pub pull_timeout: Duration,
+    /// Docker's `config.json`, with credentials for private registries. Read
+    /// again for every pull.
+    pub credentials: Option<PathBuf>,
+    /// What containers can reach.
+    pub network: Network,
+    /// Name servers that containers ask, in the place of the daemon's choice.
+    pub dns: Vec<IpAddr>,
+    /// Calls to the daemon under way at once; more wait.
+    pub calls: usize,
+    /// Memory for all containers in MB, of which each gets its share of the
+    /// processors.
+    pub user_memory_mb: u64,
+    /// Most processes and threads in one container.
+    pub processes: u32,
+    /// Most open files and sockets of one process.
+    pub open_files: u32,
+    /// Capabilities that containers keep, of which all others are dropped.
+    pub capabilities: Vec<String>,
+    /// Most bytes of log that are kept for one activation until they are
+    /// asked for, overhead included. At least the highest log limit.
+    pub log_cap_bytes: u64,
+    /// Environment of every container: `__OW_API_HOST` and the operator's own.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// The defaults, for this instance and manifest.
+    pub fn new(instance: impl Into<String>, manifest: impl Into<String>) -> Config {
+        Config {
+            host: "unix:///var/run/docker.sock".to_owned(),
+            instance: instance.into(),
+            manifest: manifest.into(),
+            image_prefix: None,
+            image_tag: None,
+            pull: PullPolicy::Always,
+            pulls: 4,
+            pull_timeout: Duration::from_secs(600),
+            credentials: None,
+            network: Network::Guarded { outside: true, denied: Vec::new() },
+            dns: Vec::new(),
+            calls: 10,
+            user_memory_mb: 2048,
+            processes: 1024,
+            open_files: 1024,
+            capabilities: Vec::new(),
+            log_cap_bytes: 11 << 20,
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+/// When images of users are pulled. The manifest's own are pulled where they
+/// are missing, and users' that have a digest too, since they cannot change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Where they are missing.
+    Missing,
+    /// For every container, as OpenWhisk does. An image whose tag is `latest`,
+    /// or that has none, has to be had then; another may be an older copy.
+    Always,
+}
+
+/// What containers can reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// A network of this server's own, with packet filter rules that keep
+    /// containers from this host, from each other, from link-local addresses and
+    /// clouds' metadata. Takes root, and a daemon on this host.
+    Guarded {
+        /// Whether there is a way out at all.
+        outside: bool,
+        /// Networks besides those that containers cannot reach, such as
+        /// `10.0.0.0/8`.
+        denied: Vec<String>,
+    },
+    /// A network of this server's own without such rules: containers reach what
+    /// the host reaches, its own services included.
+    Open,
+    /// A network of the operator's, by name, as it is.
+    Named(String),
+}

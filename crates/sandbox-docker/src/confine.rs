@@ -1,0 +1,92 @@
+//! The limits that the daemon is asked for, container by container.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
+use whisker_sandbox::Start;
+
+use crate::{Config, image::Image};
+
+/// Label of every container and network of ours; its value is the instance.
+pub(crate) const LABEL: &str = "whisker.instance";
+
+/// Label of images that need nothing of their root to be writable but `/tmp`.
+pub(crate) const READ_ONLY: &str = "whisker.root";
+
+/// What OpenWhisk's invoker shares out among the containers of a full host.
+const CPU_SHARES: u64 = 1024;
+
+/// What to create.
+pub(crate) fn body(
+    config: &Config,
+    image: &Image,
+    network: &str,
+    start: &Start,
+    read_only: bool,
+) -> ContainerCreateBody {
+    let memory = i64::from(start.memory_mb) << 20;
+    let open_files = i64::from(config.open_files);
+    let mut env: Vec<String> = config.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if start.concurrent {
+        env.push("__OW_ALLOW_CONCURRENT=true".to_owned());
+    }
+    let host = HostConfig {
+        memory: Some(memory),
+        // The same number: no swap.
+        memory_swap: Some(memory),
+        cpu_shares: Some(shares(config.user_memory_mb, start.memory_mb)),
+        pids_limit: Some(config.processes.into()),
+        ulimits: Some(vec![ResourcesUlimits {
+            name: Some("nofile".to_owned()),
+            soft: Some(open_files),
+            hard: Some(open_files),
+        }]),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(config.capabilities.clone()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        network_mode: Some(network.to_owned()),
+        dns: Some(config.dns.iter().map(ToString::to_string).collect()),
+        readonly_rootfs: Some(read_only),
+        // Files there count as memory of the container. Half of it, so that a
+        // full disk is met before an exhausted memory.
+        tmpfs: read_only.then(|| {
+            HashMap::from([("/tmp".to_owned(), format!("rw,exec,nosuid,nodev,mode=1777,size={}", memory / 2))])
+        }),
+        ..HostConfig::default()
+    };
+    ContainerCreateBody {
+        image: Some(image.to_string()),
+        env: Some(env),
+        labels: Some(HashMap::from([(LABEL.to_owned(), config.instance.clone())])),
+        // A user's image may ask for volumes and health checks; neither is had.
+        healthcheck: Some(bollard::models::HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..bollard::models::HealthConfig::default()
+        }),
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        host_config: Some(host),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// A container's part of the processors is its part of the memory.
+fn shares(all_mb: u64, own_mb: u32) -> i64 {
+    let at_once = (all_mb / u64::from(own_mb.max(1))).max(1);
+    i64::try_from((CPU_SHARES / at_once).max(2)).unwrap_or(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_are_shared_as_memory_is() {
+        for (all_mb, own_mb, expected) in
+            [(1024, 256, 256), (1024, 1024, 1024), (1024, 2048, 1024), (1 << 20, 128, 2), (0, 0, 1024)]
+        {
+            assert_eq!(shares(all_mb, own_mb), expected, "{own_mb} of {all_mb}");
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! What a container wrote, cut into activations.
+//!
+//! Runtimes end an activation's output with a line that nobody else writes, on
+//! both streams. User code could write it as well, and would mix up nothing but
+//! its own logs: a container has one action of one namespace. Pure: no IO, no
+//! clock. Memory is bounded by a cap on what was not asked for yet.
+
+use std::collections::VecDeque;
+
+use whisker_sandbox::{LogLine, Logs, Stream};
+
+/// Ends an activation's part of a stream.
+const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
+
+/// Longest line; a longer one becomes several, as Docker's log drivers do it.
+const LINE_BYTES: usize = 16 * 1024;
+
+/// What each kept line costs beyond its text.
+const LINE_OVERHEAD_BYTES: u64 = size_of::<LogLine>() as u64;
+
+/// What a line takes of an activation's limit besides its text: OpenWhisk
+/// counts the bytes of Docker's log file, where each line stands in an object
+/// with its stream and time.
+const COUNTED_BYTES: u64 = 72;
+
+/// Output that was not asked for yet.
+#[derive(Debug)]
+pub(crate) struct Output {
+    entries: VecDeque<Entry>,
+    /// Unfinished lines.
+    pending: [Vec<u8>; 2],
+    /// Sentinels among the entries, by stream.
+    marks: [usize; 2],
+    ever_marked: bool,
+    cost_bytes: u64,
+    cap_bytes: u64,
+    dropped: bool,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(LogLine),
+    Mark(Stream),
+}
+
+impl Output {
+    pub(crate) fn new(cap_bytes: u64) -> Output {
+        Output {
+            entries: VecDeque::new(),
+            pending: Default::default(),
+            marks: [0; 2],
+            ever_marked: false,
+            cost_bytes: 0,
+            cap_bytes,
+            dropped: false,
+        }
+    }
+
+    /// Bytes that were read at `time_us`.
+    pub(crate) fn push(&mut self, stream: Stream, mut bytes: &[u8], time_us: u64) {
+        while !bytes.is_empty() {
+            let (piece, rest, ends) = match memchr::memchr(b'\n', bytes) {
+                Some(end) => (&bytes[..end], &bytes[end + 1..], true),
+                None => (bytes, &bytes[bytes.len()..], false),
+            };
+            bytes = rest;
+            let pending = &mut self.pending[stream as usize];
+            if ends && pending.is_empty() && piece.len() <= LINE_BYTES {
+                self.line(stream, piece, time_us);
+                continue;
+            }
+            pending.extend_from_slice(piece);
+            let mut held = std::mem::take(pending);
+            let mut start = 0;
+            while held.len() - start > LINE_BYTES {
+                self.line(stream, &held[start..start + LINE_BYTES], time_us);
+                start += LINE_BYTES;
+            }
+            held.drain(..start);
+            if ends {
+                self.line(stream, &held, time_us);
+            } else {
+                self.pending[stream as usize] = held;
+            }
+        }
+    }
+
+    /// No more will come: what is unfinished is a line as well.
+    pub(crate) fn end(&mut self, time_us: u64) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let pending = std::mem::take(&mut self.pending[stream as usize]);
+            if !pending.is_empty() {
+                self.line(stream, &pending, time_us);
+            }
+        }
+    }
+
+    fn line(&mut self, stream: Stream, text: &[u8], time_us: u64) {
+        let Some(before) = text.strip_suffix(SENTINEL) else { return self.keep(stream, text, time_us) };
+        // What was printed without a line end stands before it.
+        if !before.is_empty() {
+            self.keep(stream, before, time_us);
+        }
+        // Bounded like lines: a mark costs as much as an empty one.
+        if self.cost_bytes < 2 * self.cap_bytes {
+            self.cost_bytes += LINE_OVERHEAD_BYTES;
+            self.entries.push_back(Entry::Mark(stream));
+            self.marks[stream as usize] += 1;
+            self.ever_marked = self.marks.iter().all(|marks| *marks > 0) || self.ever_marked;
+        }
+    }
+
+    fn keep(&mut self, stream: Stream, text: &[u8], time_us: u64) {
+        let cost = text.len() as u64 + LINE_OVERHEAD_BYTES;
+        if self.cost_bytes + cost > self.cap_bytes {
+            self.dropped = true;
+            return;
+        }
+        self.cost_bytes += cost;
+        let text = String::from_utf8_lossy(text).into_owned();
+        self.entries.push_back(Entry::Line(LogLine { time_us, stream, text }));
+    }
+
+    /// Whether both streams of the activation under way have ended.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.marks.iter().all(|marks| *marks > 0)
+    }
+
+    /// Whether this container has ended an activation with sentinels before.
+    pub(crate) fn has_sentinels(&self) -> bool {
+        self.ever_marked
+    }
+
+    /// The activation's output: of each stream what stands before its first
+    /// sentinel, or all there is; what stands behind is the next one's.
+    pub(crate) fn take(&mut self, limit_bytes: u64) -> Logs {
+        let mut logs = Logs { lines: Vec::new(), truncated: self.dropped, incomplete: false };
+        let mut closed = [false; 2];
+        let mut left = limit_bytes;
+        let mut full = false;
+        let entries = std::mem::take(&mut self.entries);
+        self.cost_bytes = 0;
+        self.marks = [0; 2];
+        self.dropped = false;
+        for entry in entries {
+            match entry {
+                Entry::Mark(stream) if !closed[stream as usize] => closed[stream as usize] = true,
+                Entry::Line(mut line) if !closed[line.stream as usize] => {
+                    if full {
+                        continue;
+                    }
+                    let counted = line.text.len() as u64 + COUNTED_BYTES;
+                    if counted > left {
+                        // As much of the first line that does not fit as does.
+                        full = true;
+                        logs.truncated = true;
+                        line.text.truncate(boundary(&line.text, left.saturating_sub(COUNTED_BYTES)));
+                        if line.text.is_empty() {
+                            continue;
+                        }
+                    }
+                    left = left.saturating_sub(counted);
+                    logs.lines.push(line);
+                }
+                Entry::Mark(stream) => {
+                    self.marks[stream as usize] += 1;
+                    self.cost_bytes += LINE_OVERHEAD_BYTES;
+                    self.entries.push_back(entry);
+                }
+                Entry::Line(line) => {
+                    self.cost_bytes += line.text.len() as u64 + LINE_OVERHEAD_BYTES;
+                    self.entries.push_back(Entry::Line(line));
+                }
+            }
+        }
+        logs
+    }
+}
+
+/// The last character boundary at or before `limit`.
+fn boundary(text: &str, limit: u64) -> usize {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    (0..=limit.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const END: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
+
+    fn texts(logs: &Logs) -> Vec<String> {
+        logs.lines.iter().map(|line| format!("{} {}", line.stream.name(), line.text)).collect()
+    }
+
+    #[test]
+    fn sentinels_cut_each_stream_by_itself() {
+        let mut output = Output::new(1 << 20);
+        output.push(Stream::Stdout, b"one\ntw", 1);
+        output.push(Stream::Stderr, b"bad\n", 2);
+        output.push(Stream::Stdout, format!("o\nunfinished{END}next\n").as_bytes(), 3);
+        assert!(!output.is_complete());
+        output.push(Stream::Stderr, END.as_bytes(), 4);
+        assert!(output.is_complete() && output.has_sentinels());
+        let logs = output.take(1 << 20);
+        assert_eq!(texts(&logs), ["stdout one", "stderr bad", "stdout two", "stdout unfinished"]);
+        assert!(!logs.truncated);
+        assert!(!output.is_complete());
+        output.push(Stream::Stdout, END.as_bytes(), 5);
+        output.push(Stream::Stderr, END.as_bytes(), 5);
+        assert_eq!(texts(&output.take(1 << 20)), ["stdout next"]);
+    }
+
+    #[test]
+    fn a_flood_is_dropped_but_its_end_is_seen() {
+        let mut output = Output::new(10_000);
+        for _ in 0..100_000 {
+            output.push(Stream::Stdout, b"flood\n", 1);
+        }
+        output.push(Stream::Stdout, END.as_bytes(), 2);
+        output.push(Stream::Stderr, END.as_bytes(), 2);
+        assert!(output.is_complete());
+        let logs = output.take(1 << 20);
+        assert!(logs.truncated && logs.lines.len() < 10_000 / 5);
+        assert!(!output.take(1 << 20).truncated);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory_without_end() {
+        let mut output = Output::new(100_000);
+        for _ in 0..1000 {
+            output.push(Stream::Stderr, &[b'x'; 1000], 1);
+        }
+        assert!(output.pending[1].len() <= LINE_BYTES);
+        output.end(2);
+        let logs = output.take(1 << 20);
+        assert!(logs.truncated && logs.lines.iter().all(|line| line.text.len() <= LINE_BYTES));
+    }
+
+    #[test]
+    fn what_goes_beyond_the_limit_is_cut() {
+        let mut output = Output::new(1 << 20);
+        output.push(Stream::Stdout, "short\nlöng\nlast\n".as_bytes(), 1);
+        let limit = 2 * COUNTED_BYTES + 5 + 2;
+        let logs = output.take(limit);
+        assert_eq!(texts(&logs), ["stdout short", "stdout l"]);
+        assert!(logs.truncated);
+    }
+
+    #[test]
+    fn a_flood_of_sentinels_is_bounded() {
+        let mut output = Output::new(1000);
+        for _ in 0..10_000 {
+            output.push(Stream::Stdout, END.as_bytes(), 1);
+        }
+        assert!(output.entries.len() < 2000 / 8);
+    }
+}

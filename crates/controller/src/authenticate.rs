@@ -13,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
 use moka::sync::Cache;
 use whisker_entity::{AuthKey, EntityName, Identity, Millis};
-use whisker_store::{Error, Subjects};
+use whisker_store::{Changes, Error, Subjects};
 
 use crate::{rejection::Rejection, throttle::Rates};
 
@@ -30,8 +30,8 @@ pub struct Authenticator {
     failures_per_minute: u64,
 }
 
-/// How long a key goes on being accepted after its subject was blocked, or its
-/// limits changed, by another process.
+/// How long a key goes on being accepted at most after its subject was blocked,
+/// or its limits changed, by another process that does not tell.
 const REMEMBERED: Duration = Duration::from_secs(5);
 /// Identities remembered at once; of more, the least used are looked up again.
 const REMEMBERED_MAX: u64 = 100_000;
@@ -59,6 +59,11 @@ impl Authenticator {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.known.invalidate_all();
         self.owners.invalidate_all();
+    }
+
+    /// What other servers change of users and limits.
+    pub fn changes(&self) -> Changes {
+        self.subjects.changes()
     }
 
     /// Remembers what was read when there had been so many changes.

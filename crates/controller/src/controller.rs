@@ -156,6 +156,19 @@ impl Controller {
         self.authenticator.forget();
     }
 
+    /// Forgets what other servers on the same store change, for as long as this
+    /// is waited for.
+    pub async fn hear_changes(&self) {
+        let mut documents = self.documents.entities().changes();
+        let mut identities = self.authenticator.changes();
+        loop {
+            tokio::select! {
+                change = documents.next() => self.documents.hear(&change),
+                _ = identities.next() => self.authenticator.forget(),
+            }
+        }
+    }
+
     /// Waits until sequences and compositions have ended and the controller's
     /// records are written, once no more requests come.
     pub async fn close(&self) {

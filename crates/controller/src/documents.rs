@@ -7,12 +7,12 @@ use std::sync::{
 
 use moka::sync::Cache;
 use whisker_entity::{Millis, QualifiedName};
-use whisker_store::{Document, Entities, Error, Revision, Stored};
+use whisker_store::{Change, Document, Entities, Error, Revision, Stored};
 
 /// The entity store, with what was read lately kept at hand.
 ///
 /// All writes of this process go through here, so a reader sees every write
-/// that was answered before it began.
+/// that was answered before it began; of other servers' writes it [hears](Self::hear).
 pub struct Documents {
     entities: Arc<dyn Entities>,
     read: Cache<QualifiedName, Arc<Stored>>,
@@ -90,6 +90,18 @@ impl Documents {
         let deleted = self.entities.delete(name, based_on).await;
         self.forget(name);
         deleted
+    }
+
+    /// Forgets what another server wrote.
+    pub fn hear(&self, change: &Change) {
+        match change {
+            Change::Document(name) => self.forget(name),
+            Change::Anything => {
+                let _keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+                self.writes.fetch_add(1, Ordering::AcqRel);
+                self.read.invalidate_all();
+            }
+        }
     }
 
     /// Also after a failed write: who knows what became of it.

@@ -3,12 +3,15 @@
 
 use std::{path::Path, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tokio::time::{Instant, sleep};
 use whisker_admin::{Answer, Command, ask, perform};
-use whisker_store_embedded::{Config, Embedded, OpenError};
 
-use crate::settings::Admin;
+use crate::{
+    configure,
+    settings::{Admin, Durability},
+    stores::{Place, is_in_use},
+};
 
 /// How long a server may have the folder without answering, as one does that
 /// starts or ends.
@@ -19,25 +22,31 @@ const BETWEEN: Duration = Duration::from_millis(50);
 /// Does what is asked and tells it; the exit code.
 pub fn run(settings: Admin) -> anyhow::Result<u8> {
     let data_dir = settings.data_dir()?;
+    let place = configure::store(&settings.store, &data_dir, Durability::Process)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(done(&data_dir, settings.command))?;
+    let answer = runtime.block_on(done(&data_dir, &place, settings.command))?;
     Ok(tell(&answer))
 }
 
-async fn done(data_dir: &Path, command: Command) -> anyhow::Result<Answer> {
+async fn done(data_dir: &Path, place: &Place, command: Command) -> anyhow::Result<Answer> {
     // A typing error in the folder's name should not make a new server's.
-    if !data_dir.join("store.db").exists() {
-        bail!("{} holds no server's data; `whisker serve` makes some", data_dir.display());
+    if let Some(folder) = place.folder()
+        && !folder.join("store.db").exists()
+    {
+        bail!("{} holds no server's data; `whisker serve` makes some", folder.display());
     }
     let began = Instant::now();
     loop {
-        if let Some(answer) = ask(data_dir, &command)? {
+        // Of several servers on one database any will do, and none is needed.
+        if data_dir.exists()
+            && let Some(answer) = ask(data_dir, &command)?
+        {
             return Ok(answer);
         }
-        match Embedded::open(&Config::new(data_dir)) {
-            Ok(store) => return Ok(perform(&store, command).await),
-            Err(OpenError::InUse { .. }) if began.elapsed() < PATIENCE => sleep(BETWEEN).await,
-            Err(error) => return Err(error).context("cannot open the store"),
+        match place.open().await {
+            Ok(store) => return Ok(perform(&*store.subjects, command).await),
+            Err(error) if is_in_use(&error) && began.elapsed() < PATIENCE => sleep(BETWEEN).await,
+            Err(error) => return Err(error),
         }
     }
 }

@@ -16,20 +16,16 @@ use whisker_dispatch::Dispatch;
 use whisker_entity::{Manifest, Millis};
 use whisker_invoker::{Invoker, Spool};
 use whisker_sandbox_process::ProcessSandbox;
-use whisker_store_embedded::Embedded;
+use whisker_store::Subjects;
 
 use crate::{
-    configure, listener::Listener, platform::Process, retention, secrets, settings::Serve, subjects, telemetry,
+    configure, listener::Listener, platform::Process, retention, secrets, settings::Serve, stores::Place, subjects,
+    telemetry,
 };
 
 /// How much longer than the runs' grace the invoker may take at the end, to kill
 /// what is left and clear it away.
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
-
-/// How long a start waits for the locks of a server that was just killed, and
-/// how often it looks.
-const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves until cancelled, then ends gracefully.
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
@@ -40,11 +36,12 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         Arc::new(Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")?);
 
     // First what belongs to one server at a time: a second one ends here.
-    let store = Arc::new(open_store(&configure::store(settings, &data_dir)).await.context("cannot open the store")?);
+    let place = configure::store(&settings.store, &data_dir, settings.durability)?;
+    let store = place.open_patiently().await?;
     let (bus, recovered) = EmbeddedBus::open(configure::bus(settings, &data_dir)).context("cannot open the bus")?;
     let bus = Arc::new(bus);
     let spool = Spool::open(configure::journal(settings, &data_dir, "spool")).context("cannot open the spool")?;
-    let records = Records::open(configure::journal(settings, &data_dir, "records"), store.clone())
+    let records = Records::open(configure::journal(settings, &data_dir, "records"), store.activations.clone())
         .context("cannot open the journal of promised records")?;
     if recovered.queued + recovered.interrupted > 0 {
         tracing::info!(
@@ -56,7 +53,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
 
     let listener = Listener::bind(SocketAddr::new(settings.listen, settings.port), settings.connections_max).await?;
     let address = listener.address()?;
-    let standard = subjects::ensure(&*store, settings.listen).await?;
+    let standard = subjects::ensure(&*store.subjects, settings.listen).await?;
 
     let metrics = telemetry::count()?;
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
@@ -67,9 +64,9 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let controller = Controller::new(
         configure::controller(settings, manifest.clone()),
         Parts {
-            entities: store.clone(),
-            activations: store.clone(),
-            subjects: store.clone(),
+            entities: store.entities.clone(),
+            activations: store.activations.clone(),
+            subjects: store.subjects.clone(),
             dispatch,
             records: records.clone(),
             secrets: secrets.clone(),
@@ -77,9 +74,12 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         },
     );
     records.recover();
+    let hearing = controller.clone();
+    let hearing = tokio::spawn(async move { hearing.hear_changes().await });
 
     let stop_administering = CancellationToken::new();
-    let administering = tokio::spawn(administer(&data_dir, store.clone(), &controller, stop_administering.clone()));
+    let administering =
+        tokio::spawn(administer(&data_dir, store.subjects.clone(), &controller, stop_administering.clone()));
     let stop_listening = CancellationToken::new();
     let listening = tokio::spawn(listener.run(controller.clone(), stop_listening.clone()));
 
@@ -93,8 +93,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         configure::invoker(settings, &manifest)?,
         whisker_invoker::Parts {
             bus: bus.clone(),
-            entities: store.clone(),
-            activations: store.clone(),
+            entities: store.entities.clone(),
+            activations: store.activations.clone(),
             sandbox: Arc::new(sandbox),
             secrets,
             spool,
@@ -106,13 +106,13 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     platform.set_invoker_up(true);
 
     let retention = tokio::spawn(retention::run(
-        store.clone(),
+        store.activations.clone(),
         settings.activations_max_age,
         settings.activations_max_count,
         now,
         cancel.clone(),
     ));
-    greet(address, &data_dir, &standard, settings, began.elapsed());
+    greet(address, &data_dir, &place, &standard, settings, began.elapsed());
 
     let ended = tokio::select! {
         () = cancel.cancelled() => None,
@@ -145,6 +145,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     stop_administering.cancel();
     let _ = administering.await;
     let _ = retention.await;
+    hearing.abort();
     upkeep.abort();
     outcome.context("the invoker ended badly")?.context("the invoker cannot go on")
 }
@@ -153,7 +154,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
 /// there the server does its work all the same.
 fn administer(
     data_dir: &Path,
-    subjects: Arc<Embedded>,
+    subjects: Arc<dyn Subjects>,
     controller: &Arc<Controller>,
     cancel: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
@@ -166,23 +167,6 @@ fn administer(
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "users cannot be administered while this server runs");
             }
-        }
-    }
-}
-
-/// Opens the store, which is one server's at a time.
-///
-/// One that was killed a moment ago may have left a child between its clone
-/// and its exec, which holds that server's locks until then: a supervisor that
-/// starts the next one at once should not see it refused.
-async fn open_store(config: &whisker_store_embedded::Config) -> Result<Embedded, whisker_store_embedded::OpenError> {
-    let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
-    loop {
-        match Embedded::open(config) {
-            Err(whisker_store_embedded::OpenError::InUse { .. }) if tokio::time::Instant::now() < patience => {
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-            opened => return opened,
         }
     }
 }
@@ -200,11 +184,21 @@ fn now() -> Millis {
 /// Tells how to call what was started. In one write: whoever has read the
 /// first line has the rest as well.
 #[expect(clippy::print_stdout, reason = "this is what the command answers")]
-fn greet(address: SocketAddr, data_dir: &Path, standard: &subjects::Standard, settings: &Serve, took: Duration) {
+fn greet(
+    address: SocketAddr,
+    data_dir: &Path,
+    place: &Place,
+    standard: &subjects::Standard,
+    settings: &Serve,
+    took: Duration,
+) {
     let mut lines = vec![
         format!("whisker {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
         format!("  ready after {} ms; data in {}", took.as_millis(), data_dir.display()),
     ];
+    if place.folder().is_none_or(|folder| folder != data_dir) {
+        lines.push(format!("  store: {}", place.shown()));
+    }
     if settings.insecure_no_sandbox {
         lines.push("  user code runs WITHOUT isolation".to_owned());
     }

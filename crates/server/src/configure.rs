@@ -1,9 +1,9 @@
 //! Settings as each part wants them: what was typed becomes the parts' own
 //! `Config`s here, and nowhere else. Nothing is started.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{env, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use whisker_bus::ControllerId;
 use whisker_controller::Limits;
 use whisker_entity::{Allowance, LimitRange, LimitRanges, Manifest};
@@ -11,17 +11,57 @@ use whisker_pool::{Shape, Stem};
 use whisker_sandbox_process::Nat;
 
 use crate::{
-    settings::{Durability, Network, Serve},
+    secrets,
+    settings::{self, Durability, Network, Serve},
+    stores::Place,
     units::Size,
 };
 
-/// Of the store.
-pub fn store(settings: &Serve, data_dir: &Path) -> whisker_store_embedded::Config {
-    let durability = match settings.durability {
-        Durability::Process => whisker_store_embedded::Durability::Process,
-        Durability::Power => whisker_store_embedded::Durability::Power,
+/// Of the store that a URL names; of a file, `data_dir` is its folder unless
+/// the URL says otherwise.
+///
+/// A password is never a flag of its own, since the command lines of all
+/// processes can be read by every user of a machine: a file has it, a variable
+/// of the environment, or, as `psql` and `curl` allow, the URL.
+pub fn store(settings: &settings::Store, data_dir: &Path, durability: Durability) -> anyhow::Result<Place> {
+    let variable = "WHISKER_STORE_PASSWORD";
+    let password = match (&settings.password_file, env::var_os(variable)) {
+        (None, None) => None,
+        (Some(_), Some(_)) => bail!("{variable} is set, and a file is given as well: which of them is it?"),
+        (Some(file), None) => {
+            Some(secrets::read_file(file).with_context(|| format!("cannot read {}", file.display()))?)
+        }
+        (None, Some(text)) => Some(text.into_string().ok().with_context(|| format!("{variable} is no text"))?),
     };
-    whisker_store_embedded::Config { durability, ..whisker_store_embedded::Config::new(data_dir) }
+    place(&settings.url, password.as_deref().map(str::trim_end), data_dir, durability, settings.connections)
+}
+
+/// Where the store of a URL is.
+pub fn place(
+    url: &str,
+    password: Option<&str>,
+    data_dir: &Path,
+    durability: Durability,
+    connections: usize,
+) -> anyhow::Result<Place> {
+    match url.split_once(':').map_or((url, None), |(scheme, rest)| (scheme, Some(rest))) {
+        ("sqlite", folder) => {
+            let durability = match durability {
+                Durability::Process => whisker_store_embedded::Durability::Process,
+                Durability::Power => whisker_store_embedded::Durability::Power,
+            };
+            let folder = folder.map_or(data_dir, |folder| Path::new(folder.strip_prefix("//").unwrap_or(folder)));
+            let config = whisker_store_embedded::Config::new(folder);
+            Ok(Place::Embedded(whisker_store_embedded::Config { durability, ..config }))
+        }
+        ("postgres" | "postgresql", Some(_)) => {
+            let mut config = whisker_store_postgres::Config::parse(url, password)?;
+            config.connections = connections;
+            Ok(Place::Postgres(config))
+        }
+        // What it is instead may hold a password.
+        _ => bail!("a store is sqlite, sqlite:FOLDER or postgres://USER@HOST/DATABASE"),
+    }
 }
 
 /// Of the journal of this name: the bus's, the spool's, the records'.

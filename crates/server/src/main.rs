@@ -11,6 +11,7 @@ mod platform;
 mod retention;
 mod secrets;
 mod settings;
+mod stores;
 mod subjects;
 mod telemetry;
 mod units;

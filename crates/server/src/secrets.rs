@@ -36,11 +36,12 @@ fn key(algorithm: Algorithm, file: Option<&Path>, variable: &str) -> anyhow::Res
     Key::parse(algorithm, &text).map(Some).with_context(|| format!("{from} is no key for {}", algorithm.name()))
 }
 
-fn read_file(path: &Path) -> anyhow::Result<String> {
+/// Reads a file that should be nobody else's, and says so if it is.
+pub fn read_file(path: &Path) -> anyhow::Result<String> {
     const FOR_OTHERS: u32 = 0o007;
     // Mounted secrets often have such modes, so that it is no reason to end.
     if fs::metadata(path)?.mode() & FOR_OTHERS != 0 {
-        tracing::warn!(path = %path.display(), "every user of this machine can read the key of encrypted parameters");
+        tracing::warn!(path = %path.display(), "every user of this machine can read this secret");
     }
     Ok(fs::read_to_string(path)?)
 }

@@ -65,8 +65,9 @@ pub struct Doctor {
 const ADMIN_HELP: &str = "\
 The commands, their words and their exit codes are those of OpenWhisk's wskadmin.
 A running server is asked through its data folder, and changes count at once; if
-none runs, the folder itself is changed. So this is for whoever may open the
-folder: the server's user, or root.
+none runs, the store itself is changed. So this is for whoever may open the
+folder: the server's user, or root; or for whoever may write the database that
+--store names.
 
 Try it:
   whisker admin user create alice
@@ -82,6 +83,9 @@ pub struct Admin {
     /// Settings file of the server, for its data folder
     #[arg(long, env = "WHISKER_SETTINGS", global = true)]
     pub settings: Option<PathBuf>,
+    /// Which store
+    #[command(flatten)]
+    pub store: Store,
     /// What to do.
     #[command(subcommand)]
     pub command: whisker_admin::Command,
@@ -134,6 +138,9 @@ pub struct Serve {
     #[arg(long, env = "WHISKER_LOG", default_value = "info", help_heading = "Serving")]
     pub log: String,
 
+    /// Which store
+    #[command(flatten)]
+    pub store: Store,
     /// What an accepted activation survives: the end of this process, or a power cut (slower)
     #[arg(long, env = "WHISKER_DURABILITY", default_value = "process", help_heading = "Keeping")]
     pub durability: Durability,
@@ -231,6 +238,45 @@ pub struct Serve {
     /// Longest payload and result there [default: --payload-max]
     #[arg(long, env = "WHISKER_NAMESPACE_PAYLOAD_MAX", help_heading = NAMESPACE_LIMITS)]
     pub namespace_payload_max: Option<Size>,
+}
+
+/// Where things are kept.
+#[derive(Debug, Args)]
+pub struct Store {
+    /// Where actions, users and records are kept: sqlite (in the data folder), or
+    /// postgres://USER@HOST/DATABASE[?sslmode=verify-full]
+    #[arg(
+        id = "store",
+        long = "store",
+        env = "WHISKER_STORE",
+        hide_env_values = true,
+        default_value = "sqlite",
+        value_name = "URL",
+        global = true,
+        help_heading = "Keeping"
+    )]
+    pub url: String,
+    /// File with the password for it; WHISKER_STORE_PASSWORD is the other way
+    #[arg(
+        id = "store_password_file",
+        long = "store-password-file",
+        env = "WHISKER_STORE_PASSWORD_FILE",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Keeping"
+    )]
+    pub password_file: Option<PathBuf>,
+    /// Connections to it at once, where it is a database server
+    #[arg(
+        id = "store_connections",
+        long = "store-connections",
+        env = "WHISKER_STORE_CONNECTIONS",
+        default_value = "16",
+        value_name = "NUMBER",
+        global = true,
+        help_heading = "Keeping"
+    )]
+    pub connections: usize,
 }
 
 /// What `whisker admin limits set` may raise for one namespace, up to the limits above.

@@ -1,0 +1,89 @@
+//! The store that was chosen: the only place that knows which there are.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use whisker_store::{Activations, Entities, Subjects};
+use whisker_store_embedded::{Embedded, OpenError};
+use whisker_store_postgres::Postgres;
+
+/// How long a start waits for the locks of a server that was just killed, and
+/// how often it looks.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Where things are kept.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In a file of this machine, which is one server's at a time.
+    Embedded(whisker_store_embedded::Config),
+    /// In a PostgreSQL database.
+    Postgres(whisker_store_postgres::Config),
+}
+
+/// An open store, as its users see it.
+#[derive(Clone)]
+pub struct Stores {
+    /// Actions and the like.
+    pub entities: Arc<dyn Entities>,
+    /// Records.
+    pub activations: Arc<dyn Activations>,
+    /// Who may ask.
+    pub subjects: Arc<dyn Subjects>,
+}
+
+impl Place {
+    /// The folder, where it is one of this machine.
+    pub fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Place::Embedded(config) => Some(&config.data_dir),
+            Place::Postgres(_) => None,
+        }
+    }
+
+    /// What people call it; without passwords.
+    pub fn shown(&self) -> String {
+        match self {
+            Place::Embedded(config) => config.data_dir.display().to_string(),
+            Place::Postgres(config) => format!("PostgreSQL at {}", config.place()),
+        }
+    }
+
+    /// Opens it, and makes its tables if it has none. A file that another
+    /// server has is refused; [`is_in_use`] tells.
+    pub async fn open(&self) -> anyhow::Result<Stores> {
+        match self {
+            Place::Embedded(config) => Embedded::open(config).map(Stores::of).context("cannot open the store"),
+            Place::Postgres(config) => Postgres::open(config).await.map(Stores::of).context("cannot open the store"),
+        }
+    }
+
+    /// Opens it for a server.
+    ///
+    /// One that was killed a moment ago may have left a child between its
+    /// clone and its exec, which holds that server's locks until then: a
+    /// supervisor that starts the next one at once should not see it refused.
+    pub async fn open_patiently(&self) -> anyhow::Result<Stores> {
+        let patience = tokio::time::Instant::now() + LOCK_PATIENCE;
+        loop {
+            match self.open().await {
+                Err(error) if is_in_use(&error) && tokio::time::Instant::now() < patience => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+}
+
+/// Whether a store was not opened because another server has it.
+pub fn is_in_use(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(OpenError::InUse { .. }))
+}
+
+impl Stores {
+    fn of<S: Entities + Activations + Subjects>(store: S) -> Self {
+        let store = Arc::new(store);
+        Self { entities: store.clone(), activations: store.clone(), subjects: store }
+    }
+}

@@ -19,8 +19,8 @@ use whisker_sandbox_process::ProcessSandbox;
 use whisker_store::Subjects;
 
 use crate::{
-    configure, listener::Listener, platform::Process, retention, secrets, settings::Serve, stores::Place, subjects,
-    telemetry,
+    configure, listener::Listener, platform::Process, proxies::Proxies, retention, secrets, settings::Serve,
+    stores::Place, subjects, telemetry,
 };
 
 /// How much longer than the runs' grace the invoker may take at the end, to kill
@@ -51,7 +51,9 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         );
     }
 
+    let tls = configure::tls(settings)?;
     let listener = Listener::bind(SocketAddr::new(settings.listen, settings.port), settings.connections_max).await?;
+    let listener = listener.secured(tls.clone()).behind(Proxies::new(settings.trusted_proxy.clone()));
     let address = listener.address()?;
     let standard = subjects::ensure(&*store.subjects, settings.listen).await?;
 
@@ -82,6 +84,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         tokio::spawn(administer(&data_dir, store.subjects.clone(), &controller, stop_administering.clone()));
     let stop_listening = CancellationToken::new();
     let listening = tokio::spawn(listener.run(controller.clone(), stop_listening.clone()));
+    let renewing = tls.map(|tls| tokio::spawn(tls.run(stop_listening.clone())));
 
     // Looking at what the host offers blocks for some milliseconds, which the
     // first requests need not wait for.
@@ -144,6 +147,9 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     cancel.cancel();
     stop_administering.cancel();
     let _ = administering.await;
+    if let Some(renewing) = renewing {
+        let _ = renewing.await;
+    }
     let _ = retention.await;
     hearing.abort();
     upkeep.abort();
@@ -192,8 +198,9 @@ fn greet(
     settings: &Serve,
     took: Duration,
 ) {
+    let url = configure::url(settings, address);
     let mut lines = vec![
-        format!("whisker {} listens on http://{address}", env!("CARGO_PKG_VERSION")),
+        format!("whisker {} listens on {url}", env!("CARGO_PKG_VERSION")),
         format!("  ready after {} ms; data in {}", took.as_millis(), data_dir.display()),
     ];
     if place.folder().is_none_or(|folder| folder != data_dir) {
@@ -204,8 +211,8 @@ fn greet(
     }
     lines.extend(standard.shown.iter().map(|(name, key)| format!("  key of {name}: {}", key.expose())));
     if let Some((_, key)) = standard.shown.first() {
-        lines.push(format!("  try: curl -u {} http://{address}/api/v1/namespaces/_/actions", key.expose()));
-        lines.push(format!("   or: wsk property set --apihost http://{address} --auth {}", key.expose()));
+        lines.push(format!("  try: curl -u {} {url}/api/v1/namespaces/_/actions", key.expose()));
+        lines.push(format!("   or: wsk property set --apihost {url} --auth {}", key.expose()));
     }
     let text = lines.join("\n") + "\n";
     print!("{text}");

@@ -14,6 +14,7 @@ use crate::{
     secrets,
     settings::{self, Durability, Network, Serve},
     stores::Place,
+    tls::Tls,
     units::Size,
 };
 
@@ -176,6 +177,19 @@ fn memory_of_this_machine() -> anyhow::Result<u64> {
     Ok(kilobytes.context("cannot see how much memory this machine has: use --container-memory")? << 10)
 }
 
+/// Of the listener, if it is to speak TLS.
+pub fn tls(settings: &Serve) -> anyhow::Result<Option<Tls>> {
+    // One is not taken without the other.
+    let (Some(certificate), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
+    Tls::open(certificate, key).map(Some).context("cannot serve HTTPS")
+}
+
+/// By which the server is called where it listens.
+pub fn url(settings: &Serve, address: SocketAddr) -> String {
+    let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
+}
+
 /// Of the sandbox, whose functions call back to this address.
 pub fn sandbox(settings: &Serve, data_dir: &Path, address: SocketAddr) -> whisker_sandbox_process::Config {
     let network = match settings.network {
@@ -185,7 +199,7 @@ pub fn sandbox(settings: &Serve, data_dir: &Path, address: SocketAddr) -> whiske
         Network::None => whisker_sandbox_process::Network::None,
         Network::Host => whisker_sandbox_process::Network::Host,
     };
-    let api_host = settings.api_host.clone().unwrap_or_else(|| format!("http://{address}"));
+    let api_host = settings.api_host.clone().unwrap_or_else(|| url(settings, address));
     whisker_sandbox_process::Config {
         network,
         cgroup_parent: settings.cgroup_parent.clone(),

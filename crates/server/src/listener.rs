@@ -3,22 +3,29 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use whisker_controller::Controller;
 
-use crate::patience::Patient;
+use crate::{
+    http2,
+    patience::Patient,
+    proxies::Proxies,
+    tls::{Accepted, Tls},
+};
 
 /// How long a client may take to send its headers, and how long a connection
-/// may idle: it is closed after that, so that slow ones cost nothing.
-const HEADERS_TIMEOUT: Duration = Duration::from_secs(10);
+/// may idle: it is closed after that, so that slow ones cost nothing. Proxies
+/// must let theirs go sooner (deploy/nginx).
+const HEADERS_TIMEOUT: Duration = Duration::from_secs(8);
 /// Bytes of headers that are parsed at all; the API refuses fewer with words.
-const HEADERS_MAX_BYTES: usize = 96 * 1024;
+const HEADERS_MAX_BYTES: u32 = 96 * 1024;
 /// Pause after the kernel refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -26,6 +33,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub struct Listener {
     socket: TcpListener,
     connections: Arc<Semaphore>,
+    tls: Option<Tls>,
+    proxies: Arc<Proxies>,
 }
 
 impl Listener {
@@ -33,7 +42,18 @@ impl Listener {
     /// ones wait in the kernel's queue.
     pub async fn bind(address: SocketAddr, connections_max: usize) -> anyhow::Result<Self> {
         let socket = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-        Ok(Self { socket, connections: Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS))) })
+        let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
+        Ok(Self { socket, connections, tls: None, proxies: Arc::default() })
+    }
+
+    /// With a handshake before everything else, if there is a certificate.
+    pub fn secured(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// Takes the word of these proxies for who their clients are.
+    pub fn behind(self, proxies: Proxies) -> Self {
+        Self { proxies: Arc::new(proxies), ..self }
     }
 
     /// Where it listens.
@@ -58,9 +78,11 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (controller, cancel) = (controller.clone(), cancel.clone());
+                    let (controller, proxies) = (controller.clone(), self.proxies.clone());
+                    let entry = Arc::new(Entry { controller, proxies, peer, tls: self.tls.clone() });
+                    let cancel = cancel.clone();
                     tasks.spawn(async move {
-                        serve(stream, peer, controller, cancel).await;
+                        entry.serve(stream, cancel).await;
                         drop(place);
                     });
                 }
@@ -75,27 +97,61 @@ impl Listener {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, controller: Arc<Controller>, cancel: CancellationToken) {
-    // Answers are written whole: waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(|request| {
-        let controller = &controller;
-        async move { Ok::<_, std::convert::Infallible>(controller.handle(request, peer.ip()).await) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_TIMEOUT)
-        .max_buf_size(HEADERS_MAX_BYTES)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = cancel.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+/// What every request of a connection is answered by.
+struct Entry {
+    controller: Arc<Controller>,
+    proxies: Arc<Proxies>,
+    peer: SocketAddr,
+    tls: Option<Tls>,
+}
+
+impl Entry {
+    /// Serves a connection to its end.
+    async fn serve(self: Arc<Self>, stream: TcpStream, cancel: CancellationToken) {
+        // Answers are written whole: waiting to fill a packet only delays them.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else { return self.http1(Patient::new(stream), cancel).await };
+        let accepted = tokio::select! {
+            // Nothing was asked yet.
+            () = cancel.cancelled() => return,
+            accepted = tls.accept(stream) => accepted,
+        };
+        match accepted {
+            Ok(Accepted { stream, http2: false }) => self.http1(Patient::new(stream), cancel).await,
+            Ok(Accepted { stream, http2: true }) => {
+                let entry = self.clone();
+                let answer = move |request| {
+                    let entry = entry.clone();
+                    async move { entry.answer(request).await }
+                };
+                http2::serve(Patient::new(stream), HEADERS_MAX_BYTES, answer, cancel).await;
+            }
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "a handshake failed"),
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke");
+    }
+
+    async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, cancel: CancellationToken) {
+        let service = service_fn(|request| async { Ok::<_, std::convert::Infallible>(self.answer(request).await) });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADERS_TIMEOUT)
+            .max_buf_size(HEADERS_MAX_BYTES as usize)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = cancel.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a connection broke");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> hyper::Response<http_body_util::Full<bytes::Bytes>> {
+        let client = self.proxies.client(self.peer.ip(), request.headers());
+        self.controller.handle(request, client).await
     }
 }

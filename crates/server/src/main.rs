@@ -5,15 +5,18 @@ mod admin;
 mod app;
 mod configure;
 mod doctor;
+mod http2;
 mod listener;
 mod patience;
 mod platform;
+mod proxies;
 mod retention;
 mod secrets;
 mod settings;
 mod stores;
 mod subjects;
 mod telemetry;
+mod tls;
 mod units;
 
 use std::{num::NonZeroUsize, process::ExitCode};

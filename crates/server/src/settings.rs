@@ -17,7 +17,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
-use crate::units::{Size, duration};
+use crate::{
+    proxies::Cidr,
+    units::{Size, duration},
+};
 
 /// Functions on your own machine: Apache OpenWhisk's API in one binary.
 #[derive(Debug, Parser)]
@@ -112,6 +115,16 @@ pub struct Serve {
     /// Port to listen on; 0 takes a free one
     #[arg(long, env = "WHISKER_PORT", default_value = "3233", help_heading = "Serving")]
     pub port: u16,
+    /// Serve HTTPS with the certificate chain in this file (PEM), HTTP/2 included. It is read again on SIGHUP
+    /// and when the files change
+    #[arg(long, env = "WHISKER_TLS_CERT", requires = "tls_key", help_heading = "Serving")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with that certificate's private key (PEM)
+    #[arg(long, env = "WHISKER_TLS_KEY", requires = "tls_cert", help_heading = "Serving")]
+    pub tls_key: Option<PathBuf>,
+    /// Proxy, or network of proxies (10.0.0.0/8), whose X-Forwarded-For says who asks; may be given several times
+    #[arg(long, env = "WHISKER_TRUSTED_PROXY", value_delimiter = ',', help_heading = "Serving")]
+    pub trusted_proxy: Vec<Cidr>,
     /// Folder for everything that is kept [default: whisker below the user's data folder]
     #[arg(long, env = "WHISKER_DATA_DIR", help_heading = "Serving")]
     pub data_dir: Option<PathBuf>,

@@ -36,6 +36,15 @@ impl Claims {
         self.actions.get(self.turns.front()?)?.front()
     }
 
+    /// Whose turn it is, and who come after as long as nobody joins or leaves:
+    /// so many at most.
+    pub fn next(&self, count: usize) -> impl Iterator<Item = &Arc<Key>> {
+        // Each namespace in line has an action there, so that no round is idle
+        // before all are told.
+        let of_round = move |round: usize| self.turns.iter().filter_map(move |name| self.actions.get(name)?.get(round));
+        (0..count).flat_map(of_round).take(count)
+    }
+
     /// Takes whose turn it was out of the line.
     pub fn pop(&mut self) -> Option<Arc<Key>> {
         let namespace = self.turns.pop_front()?;
@@ -73,11 +82,13 @@ mod tests {
         for (namespace, action) in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1"), ("b", "2"), ("c", "1")] {
             claims.push(key(namespace, action));
         }
+        let expected: Vec<String> = claims.next(10).map(|key| key.action.to_string()).collect();
         let mut served = vec![];
         while let Some(key) = claims.pop() {
             served.push(key.action.to_string());
         }
         assert_eq!(served, ["a/1", "b/1", "c/1", "a/2", "b/2", "a/3"]);
+        assert_eq!(served, expected);
         assert!(claims.is_empty() && claims.first().is_none() && claims.actions.is_empty());
     }
 }

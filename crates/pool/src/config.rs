@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::Stem;
+use crate::{KeepPolicy, Stem};
 
 /// What a pool may use, and how long it keeps what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,11 @@ pub struct Config {
     pub retry: Duration,
     /// How long a container is idle before it is paused; `None`: it never is.
     pub pause_grace: Option<Duration>,
-    /// How long a container is idle before it is removed.
+    /// How long a container is idle before it is removed; to a policy that
+    /// learns, how much idling one start is worth.
     pub keep_warm: Duration,
+    /// Whether each action's own past decides instead.
+    pub keep_policy: KeepPolicy,
     /// How long a run for which there is no memory lets others be run in
     /// containers that they have. After that these give way. Longer means
     /// fewer cold starts under load, and a longer wait for some.
@@ -37,6 +40,9 @@ pub struct Config {
     pub parallel: usize,
     /// Blank containers to keep at hand.
     pub stems: Vec<Stem>,
+    /// Memory in MB for blank containers beyond these, as many as recent
+    /// traffic needed; 0: none.
+    pub learnt_stems_mb: u64,
 }
 
 impl Default for Config {
@@ -49,10 +55,12 @@ impl Default for Config {
             retry: Duration::from_millis(100),
             pause_grace: Some(Duration::from_secs(10)),
             keep_warm: Duration::from_secs(300),
+            keep_policy: KeepPolicy::Fixed,
             patience: Duration::from_secs(1),
             short_run: Duration::from_millis(10),
             parallel: usize::MAX,
             stems: vec![],
+            learnt_stems_mb: 0,
         }
     }
 }

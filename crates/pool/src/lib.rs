@@ -13,7 +13,9 @@
 //! - A container serves one action of one namespace in one revision in its life.
 //! - Memory counts from the order to start until the container is really gone,
 //!   and never exceeds the budget.
-//! - Nothing is kept of an action without containers and waiting runs.
+//! - Nothing is kept of an action without containers and waiting runs, but
+//!   (if told to learn) a histogram of its pauses, of a bounded number of
+//!   actions (`keep.rs`).
 //!
 //! # How a run finds its container
 //!
@@ -39,6 +41,7 @@ mod claims;
 mod config;
 mod event;
 mod evict;
+mod keep;
 mod lists;
 mod pool;
 mod prewarm;
@@ -47,5 +50,6 @@ mod slot;
 pub use action::{Key, Shape, Ticket, Want};
 pub use config::Config;
 pub use event::{Counts, End, Event, Order, Reason, Refusal, SlotId};
+pub use keep::KeepPolicy;
 pub use pool::Pool;
 pub use prewarm::Stem;

@@ -1,7 +1,7 @@
 //! Which slot takes the next run, and who gets the next container.
 
 use std::{
-    collections::{BTreeSet, HashMap, hash_map},
+    collections::{BTreeSet, HashMap, VecDeque, hash_map},
     sync::Arc,
     time::Duration,
 };
@@ -13,6 +13,7 @@ use crate::{
     action::{Action, Stamp},
     claims::Claims,
     evict,
+    keep::Keeping,
     prewarm::Stems,
     slot::{Slot, SlotEvent, SlotOrder},
 };
@@ -25,8 +26,10 @@ pub(crate) struct Entry {
     pub(crate) key: Option<Arc<Key>>,
     /// When it became idle, or blank.
     pub(crate) stamp: Stamp,
-    /// When the run began that it was given last, its initialisation over.
-    pub(crate) ran: Duration,
+    /// When the runs under way in it began, their initialisation over, oldest
+    /// first. Which of them ends is not told, and need not be: taken in this
+    /// order their times have the same sum.
+    pub(crate) began: VecDeque<Duration>,
 }
 
 /// See the [crate].
@@ -43,6 +46,7 @@ pub struct Pool<R> {
     current: HashMap<(EntityName, QualifiedName, u64), Arc<Key>>,
     claims: Claims,
     pub(crate) stems: Stems,
+    keeping: Keeping,
     /// Containers with code and nothing to do, paused or not, oldest first.
     pub(crate) idle: BTreeSet<(Stamp, SlotId)>,
     /// Those of them that are not paused.
@@ -65,7 +69,8 @@ impl<R> Pool<R> {
     /// A pool without containers. Its first event orders the prewarmed ones.
     pub fn new(config: Config) -> Self {
         Self {
-            stems: Stems::new(config.stems.clone()),
+            stems: Stems::new(config.stems.clone(), config.learnt_stems_mb),
+            keeping: Keeping::new(config.keep_policy, config.keep_warm),
             config,
             now: Duration::ZERO,
             next: 0,
@@ -99,18 +104,21 @@ impl<R> Pool<R> {
             Event::Started(slot) => self.started(slot, &mut orders),
             Event::NotStarted { slot, hopeless } => self.not_started(slot, hopeless, &mut orders),
             Event::Initialised(slot) => {
-                self.runs_now(slot);
+                self.runs_only_now(slot);
                 self.moved(slot, SlotEvent::Initialised, &mut orders);
             }
-            Event::Resumed(slot) => self.moved(slot, SlotEvent::Resumed, &mut orders),
+            Event::Resumed(slot) => {
+                self.runs_only_now(slot);
+                self.moved(slot, SlotEvent::Resumed, &mut orders);
+            }
             Event::Paused(slot) => self.moved(slot, SlotEvent::Frozen, &mut orders),
             Event::Died(slot) => self.moved(slot, SlotEvent::Died, &mut orders),
             Event::Removed(slot) => self.moved(slot, SlotEvent::Removed, &mut orders),
-            Event::Ended { slot, end: End::Fit } => {
-                self.note_run(slot);
-                self.moved(slot, SlotEvent::Finished, &mut orders);
+            Event::Ended { slot, end } => {
+                self.note_end(slot, end);
+                let event = if end == End::Fit { SlotEvent::Finished } else { SlotEvent::Spoiled };
+                self.moved(slot, event, &mut orders);
             }
-            Event::Ended { slot, end: End::Unfit } => self.moved(slot, SlotEvent::Spoiled, &mut orders),
             Event::Returned { slot, ticket } => self.returned(slot, ticket, &mut orders),
             Event::Tick => self.tick(&mut orders),
             Event::Close => self.close(&mut orders),
@@ -257,6 +265,9 @@ impl<R> Pool<R> {
 
     fn returned(&mut self, slot: SlotId, mut ticket: Ticket<R>, orders: &mut Vec<Order<R>>) {
         self.step(slot, SlotEvent::Returned, orders);
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.began.pop_back();
+        }
         ticket.failures += 1;
         let refusal = if self.closed {
             Some(Refusal::Closed)
@@ -280,10 +291,16 @@ impl<R> Pool<R> {
     fn tick(&mut self, orders: &mut Vec<Order<R>>) {
         self.refill_due = true;
         let now = self.now;
+        self.stems.lapse(now);
+        let shortest = self.keeping.shortest();
+        let idle = self.idle.iter().take_while(|((since, _), _)| *since + shortest <= now);
+        let is_over = |(since, slot): (Duration, SlotId)| {
+            let key = self.slots.get(&slot).and_then(|entry| entry.key.as_deref());
+            (since + self.keeping.time(key) <= now).then_some(slot)
+        };
+        let over: Vec<SlotId> = idle.map(|((since, _), slot)| (*since, *slot)).filter_map(is_over).collect();
+        over.into_iter().for_each(|slot| self.evict(slot, orders));
         let keep_warm = self.config.keep_warm;
-        while let Some((_, slot)) = self.idle.first().filter(|((since, _), _)| *since + keep_warm <= now) {
-            self.evict(*slot, orders);
-        }
         let old: Vec<SlotId> =
             self.stems.by_age().take_while(|((since, _), _)| *since + keep_warm <= now).map(|(_, slot)| slot).collect();
         for slot in old {
@@ -367,23 +384,28 @@ impl<R> Pool<R> {
             }
         };
         self.waiting -= 1;
-        self.runs_now(slot);
+        if let Some(entry) = self.slots.get_mut(&slot) {
+            entry.began.push_back(self.now);
+        }
         orders.push(Order::Run { slot, ticket, reason });
         true
     }
 
-    fn runs_now(&mut self, slot: SlotId) {
-        if let Some(entry) = self.slots.get_mut(&slot) {
-            entry.ran = self.now;
+    /// The one run in this slot begins only now: it had to wait for its
+    /// container.
+    fn runs_only_now(&mut self, slot: SlotId) {
+        if let Some(begun) = self.slots.get_mut(&slot).and_then(|entry| entry.began.back_mut()) {
+            *begun = self.now;
         }
     }
 
     /// Learns from a run that ended how long its action's runs take.
-    fn note_run(&mut self, slot: SlotId) {
-        let Some(entry) = self.slots.get(&slot) else { return };
-        let took = self.now.saturating_sub(entry.ran);
-        if let Some(action) = entry.key.as_ref().and_then(|key| self.actions.get_mut(key)) {
-            action.took(took);
+    fn note_end(&mut self, slot: SlotId, end: End) {
+        let Some(entry) = self.slots.get_mut(&slot) else { return };
+        let Some(began) = entry.began.pop_front() else { return };
+        let action = entry.key.as_ref().and_then(|key| self.actions.get_mut(key));
+        if let Some(action) = action.filter(|_| end == End::Fit) {
+            action.took(self.now.saturating_sub(began));
         }
     }
 
@@ -394,6 +416,7 @@ impl<R> Pool<R> {
         let Some(ticket) = action.waiting.pop_front() else { return };
         action.slots += 1;
         entry.key = Some(key.clone());
+        self.stems.taken(&entry.shape, self.now);
         self.give(slot, ticket, reason, orders);
     }
 
@@ -445,9 +468,8 @@ impl<R> Pool<R> {
                 break;
             }
             let shape = action.shape.clone();
-            let need_mb = u64::from(shape.memory_mb);
-            if self.free_mb() < need_mb {
-                self.make_room(need_mb, orders);
+            if self.free_mb() < u64::from(shape.memory_mb) {
+                self.make_room(orders);
                 break;
             }
             self.start(shape, Some(key), orders);
@@ -456,11 +478,23 @@ impl<R> Pool<R> {
         self.refill(orders);
     }
 
-    /// Removes idle containers until there will be so much memory, or none if
-    /// there will not.
-    fn make_room(&mut self, need_mb: u64, orders: &mut Vec<Order<R>>) {
-        let missing_mb = need_mb.saturating_sub(self.free_mb() + self.leaving_mb);
-        if missing_mb == 0 || self.idle_mb + self.stem_mb < missing_mb {
+    /// Removes idle containers until there will be memory for those who stand
+    /// in line, as many as may start at once: a removal takes as long as a
+    /// start, and one after the other they would be what everyone waits for.
+    fn make_room(&mut self, orders: &mut Vec<Order<R>>) {
+        let soon_mb = self.free_mb() + self.leaving_mb;
+        let most_mb = soon_mb + self.idle_mb + self.stem_mb;
+        let starts = self.config.max_starts.saturating_sub(self.starting);
+        let mut need_mb = 0;
+        for key in self.claims.next(starts) {
+            let more_mb = self.actions.get(key).map_or(0, |action| u64::from(action.shape.memory_mb));
+            if need_mb + more_mb > most_mb {
+                break;
+            }
+            need_mb += more_mb;
+        }
+        let missing_mb = need_mb.saturating_sub(soon_mb);
+        if missing_mb == 0 {
             return;
         }
         let candidates = self.idle.iter().copied().chain(self.stems.by_age());
@@ -499,7 +533,8 @@ impl<R> Pool<R> {
         if let Some(action) = key.as_ref().and_then(|key| self.actions.get_mut(key)) {
             action.slots += 1;
         }
-        let entry = Entry { slot: Slot::Starting, shape: shape.clone(), key, stamp: (self.now, slot.0), ran: self.now };
+        let (stamp, began) = ((self.now, slot.0), VecDeque::new());
+        let entry = Entry { slot: Slot::Starting, shape: shape.clone(), key, stamp, began };
         self.slots.insert(slot, entry);
         self.list(slot);
         orders.push(Order::Start { slot, shape });
@@ -522,6 +557,18 @@ impl<R> Pool<R> {
                 entry.slot = after;
                 if matches!(after, Slot::Idle | Slot::Prewarmed) {
                     entry.stamp = stamp;
+                }
+                if let Some(key) = &entry.key {
+                    match (before, after) {
+                        (
+                            Slot::Idle | Slot::Paused | Slot::Prewarmed,
+                            Slot::Busy { .. } | Slot::Resuming | Slot::Warming,
+                        ) => {
+                            self.keeping.needed(key, self.now);
+                        }
+                        (_, Slot::Idle) => self.keeping.idle(key, self.now),
+                        _ => {}
+                    }
                 }
             }
             self.list(id);

@@ -1,7 +1,17 @@
 //! Stem cells: started containers that wait, blank, for any action of their
 //! kind and memory, which then starts without its runtime's start.
+//!
+//! How many are wanted is what the settings name, at least, and what recent
+//! traffic needed (`demand.rs`).
 
-use std::collections::{BTreeSet, HashMap};
+mod demand;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use demand::Demand;
 
 use crate::{Shape, SlotId, action::Stamp};
 
@@ -17,6 +27,10 @@ pub struct Stem {
 /// The blank containers there are, and the wish for more.
 #[derive(Debug)]
 pub(crate) struct Stems {
+    /// What is wanted whatever the traffic.
+    least: Vec<Stem>,
+    demand: Demand,
+    /// What is wanted now.
     wished: Vec<Stem>,
     ready: HashMap<Shape, BTreeSet<(Stamp, SlotId)>>,
     /// Blank ones of all shapes, oldest first, for eviction.
@@ -26,8 +40,17 @@ pub(crate) struct Stems {
 }
 
 impl Stems {
-    pub fn new(wished: Vec<Stem>) -> Self {
-        Self { wished, ready: HashMap::new(), by_age: BTreeSet::new(), starting: HashMap::new() }
+    /// With these at least, and as many more as traffic needs and fit into so
+    /// much memory.
+    pub fn new(least: Vec<Stem>, learnt_mb: u64) -> Self {
+        Self {
+            wished: least.clone(),
+            least,
+            demand: Demand::new(learnt_mb),
+            ready: HashMap::new(),
+            by_age: BTreeSet::new(),
+            starting: HashMap::new(),
+        }
     }
 
     pub fn add(&mut self, shape: &Shape, stamp: Stamp, slot: SlotId) {
@@ -64,6 +87,24 @@ impl Stems {
         }
     }
 
+    /// An action took a container of this shape, blank or newly started.
+    pub fn taken(&mut self, shape: &Shape, now: Duration) {
+        if self.demand.taken(shape, now) {
+            self.wish();
+        }
+    }
+
+    /// Time went by: whether there are wishes that lapse.
+    pub fn lapse(&mut self, now: Duration) {
+        if self.demand.lapse(now) {
+            self.wish();
+        }
+    }
+
+    fn wish(&mut self) {
+        self.wished = self.demand.over(&self.least);
+    }
+
     /// All of them, oldest first.
     pub fn by_age(&self) -> impl Iterator<Item = (Stamp, SlotId)> {
         self.by_age.iter().copied()
@@ -77,7 +118,9 @@ impl Stems {
 
     /// Wishes for no more of this shape: the host cannot make them.
     pub fn give_up(&mut self, shape: &Shape) {
-        self.wished.retain(|stem| stem.shape != *shape);
+        self.least.retain(|stem| stem.shape != *shape);
+        self.demand.forget(shape);
+        self.wish();
     }
 
     fn wished(&self, shape: &Shape) -> u32 {

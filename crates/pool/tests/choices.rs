@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use whisker_pool::{Config, End, Event, Key, Order, Pool, Refusal, Shape, SlotId, Stem, Want};
+use whisker_pool::{Config, End, Event, KeepPolicy, Key, Order, Pool, Refusal, Shape, SlotId, Stem, Want};
 
 /// An action `NAMESPACE/NAME` of so much memory.
 fn want(action: &str, memory_mb: u32) -> Want {
@@ -150,6 +150,63 @@ fn an_idle_container_is_paused_then_removed_and_thawed_for_a_run() {
     story.tell(Event::Paused(slot));
     assert!(story.wait(289 * SECOND).is_empty());
     assert_eq!(story.wait(SECOND), [format!("remove {}", number(slot))]);
+}
+
+#[test]
+fn a_policy_that_learns_keeps_each_action_for_its_own_time() {
+    let mut story = Story::new(Config { keep_policy: KeepPolicy::Learnt, pause_grace: None, ..config(1024) });
+    let (minutely, new) = (want("ns/minutely", 256), want("ns/new", 256));
+    let timer = story.cold("0", minutely.clone());
+    for _ in 0..10 {
+        story.wait(60 * SECOND);
+        assert_eq!(story.arrive("timer", minutely.clone()), [format!("run timer {} Warm", number(timer))]);
+        story.tell(Event::Ended { slot: timer, end: End::Fit });
+    }
+    let other = story.cold("other", new);
+    assert!(story.wait(60 * SECOND).is_empty());
+    assert_eq!(story.wait(20 * SECOND), [format!("remove {}", number(timer))], "it would have come by now");
+    assert!(story.wait(219 * SECOND).is_empty(), "nothing is known of this one");
+    assert_eq!(story.wait(SECOND), [format!("remove {}", number(other))]);
+}
+
+#[test]
+fn blank_containers_are_as_many_as_traffic_needed() {
+    let mut story = Story::new(Config { learnt_stems_mb: 1024, ..config(8192) });
+    let cold = ["1", "2", "3"].map(|run| story.start(run, want("ns/a", 256)));
+    let mut blank = vec![];
+    for slot in cold {
+        for order in story.pool.on(story.now, Event::Started(slot)) {
+            if let Order::Start { slot, .. } = order {
+                blank.push(slot);
+            }
+        }
+    }
+    assert_eq!(blank.len(), 3, "as many for those who come next");
+    for slot in blank {
+        story.tell(Event::Started(slot));
+    }
+    let removed: Vec<String> = (0..10).flat_map(|_| story.wait(30 * SECOND)).collect();
+    assert_eq!(removed.iter().filter(|order| order.starts_with("remove")).count(), 3, "nobody came: {removed:?}");
+}
+
+#[test]
+fn overlapping_runs_are_timed_each_for_itself() {
+    let concurrent = |run: &str| Want { concurrency: 4, ..want(&format!("ns/{run}"), 256) };
+    let mut story = Story::new(Config { parallel: 1, ..config(1024) });
+    let slot = story.cold("0", concurrent("a"));
+    // Four at a time, one of which ends as a new one begins: each takes 40 ms.
+    let step = SECOND / 100;
+    for _ in 0..4 {
+        story.arrive("first", concurrent("a"));
+        story.now += step;
+    }
+    for _ in 0..40 {
+        story.tell(Event::Ended { slot, end: End::Fit });
+        story.arrive("next", concurrent("a"));
+        story.now += step;
+    }
+    let more = story.arrive("one more", concurrent("a"));
+    assert!(more[0].starts_with("start"), "runs of 40 ms are not short: {more:?}");
 }
 
 #[test]

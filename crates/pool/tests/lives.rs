@@ -12,7 +12,9 @@ use std::{
 };
 
 use proptest::prelude::*;
-use whisker_pool::{Config, End, Event, Key, Order, Pool, Reason, Refusal, Shape, SlotId, Stem, Ticket, Want};
+use whisker_pool::{
+    Config, End, Event, KeepPolicy, Key, Order, Pool, Reason, Refusal, Shape, SlotId, Stem, Ticket, Want,
+};
 
 const MEMORY_MB: u64 = 1024;
 
@@ -98,10 +100,17 @@ fn nth<K: Copy, V>(map: &BTreeMap<K, V>, which: usize, fits: impl Fn(&V) -> bool
 }
 
 impl World {
-    fn new(stems: u32) -> Self {
+    fn new(stems: u32, learnt_stems_mb: u64, keep_policy: KeepPolicy) -> Self {
         let stem = Stem { shape: want(4).shape, count: stems };
-        let config =
-            Config { memory_mb: MEMORY_MB, max_waiting: 40, parallel: 2, stems: vec![stem], ..Config::default() };
+        let config = Config {
+            memory_mb: MEMORY_MB,
+            max_waiting: 40,
+            parallel: 2,
+            stems: vec![stem],
+            learnt_stems_mb,
+            keep_policy,
+            ..Config::default()
+        };
         let mut world = World {
             pool: Pool::new(config),
             now: Duration::ZERO,
@@ -255,9 +264,11 @@ proptest! {
     #[test]
     fn nothing_is_lost_nothing_is_doubled_and_the_queue_drains(
         stems in 0..3u32,
+        learnt_stems_mb in prop_oneof![Just(0), Just(512)],
+        keep_policy in prop_oneof![Just(KeepPolicy::Fixed), Just(KeepPolicy::Learnt)],
         steps in prop::collection::vec(step(), 0..300),
     ) {
-        let mut world = World::new(stems);
+        let mut world = World::new(stems, learnt_stems_mb, keep_policy);
         steps.into_iter().for_each(|step| world.step(step));
         world.calm();
         prop_assert_eq!(world.pool.counts().waiting, 0, "the queue drains");

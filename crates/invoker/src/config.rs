@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use whisker_bus::InvokerId;
 use whisker_entity::{Allowance, NamespaceLimits};
-use whisker_pool::Stem;
+use whisker_pool::{KeepPolicy, Stem};
 
 /// Settings of one invoker. Whoever fills it checks the ranges.
 #[derive(Debug, Clone)]
@@ -27,8 +27,11 @@ pub struct Config {
     pub max_failures: u32,
     /// How long a container is idle before it is paused; `None`: never.
     pub pause_grace: Option<Duration>,
-    /// How long a container is idle before it is removed.
+    /// How long a container is idle before it is removed; to a policy that
+    /// learns, how much idling one start is worth.
     pub keep_warm: Duration,
+    /// Whether each action's own past decides instead.
+    pub keep_policy: KeepPolicy,
     /// How long a run without memory lets warm ones of others go first.
     pub patience: Duration,
     /// How many containers an action of short runs has before further runs
@@ -36,6 +39,9 @@ pub struct Config {
     pub parallel: usize,
     /// Blank containers to keep at hand.
     pub prewarm: Vec<Stem>,
+    /// Memory in MB for blank containers beyond these, as many as recent
+    /// traffic needed; 0: none.
+    pub prewarm_learnt_mb: u64,
     /// How often timers (pause, keep warm, retries of starts) are looked at.
     pub tick: Duration,
     /// What any namespace may have its actions ask for, and results carry: an
@@ -80,9 +86,11 @@ impl Default for Config {
             max_failures: 3,
             pause_grace: Some(Duration::from_secs(10)),
             keep_warm: Duration::from_secs(300),
+            keep_policy: KeepPolicy::Fixed,
             patience: Duration::from_secs(1),
             parallel: usize::MAX,
             prewarm: vec![],
+            prewarm_learnt_mb: 0,
             tick: Duration::from_millis(250),
             most: Allowance::default(),
             unset: None,

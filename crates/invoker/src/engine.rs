@@ -79,9 +79,11 @@ impl Engine {
             max_failures: config.max_failures,
             pause_grace: config.pause_grace,
             keep_warm: config.keep_warm,
+            keep_policy: config.keep_policy,
             patience: config.patience,
             parallel: config.parallel,
             stems: config.prewarm.clone(),
+            learnt_stems_mb: config.prewarm_learnt_mb,
             ..whisker_pool::Config::default()
         });
         let taken = parts.spool.ids().into_iter().collect();

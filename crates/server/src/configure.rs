@@ -7,12 +7,12 @@ use anyhow::{Context, bail};
 use whisker_bus::ControllerId;
 use whisker_controller::Limits;
 use whisker_entity::{Allowance, LimitRange, LimitRanges, Manifest};
-use whisker_pool::{Shape, Stem};
+use whisker_pool::{KeepPolicy, Shape, Stem};
 use whisker_sandbox_process::Nat;
 
 use crate::{
     secrets,
-    settings::{self, Durability, Network, Serve},
+    settings::{self, Durability, KeepWarmPolicy, Network, Serve},
     stores::Place,
     tls::Tls,
     units::Size,
@@ -160,8 +160,15 @@ pub fn invoker(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisker_
         user_memory_mb,
         pause_grace: Some(settings.pause_grace),
         keep_warm: settings.keep_warm,
+        keep_policy: match settings.keep_warm_policy {
+            KeepWarmPolicy::Fixed => KeepPolicy::Fixed,
+            KeepWarmPolicy::Learnt => KeepPolicy::Learnt,
+        },
         parallel: processors().max(2),
         prewarm,
+        // Blank ones go after idle ones when memory is short, so that they are
+        // given a share of it and no more.
+        prewarm_learnt_mb: if settings.no_prewarm { 0 } else { user_memory_mb / 4 },
         most,
         unset: Some(unset),
         stop_grace: settings.shutdown_grace,

@@ -195,6 +195,10 @@ pub struct Serve {
     /// Idle time after which a container is removed
     #[arg(long, env = "WHISKER_KEEP_WARM", default_value = "5m", value_parser = duration, help_heading = "Containers")]
     pub keep_warm: Duration,
+    /// Whether that goes for all (fixed), or is how much idling one start is worth and each
+    /// action's own past decides (learnt)
+    #[arg(long, env = "WHISKER_KEEP_WARM_POLICY", default_value = "fixed", help_heading = "Containers")]
+    pub keep_warm_policy: KeepWarmPolicy,
     /// Start no containers before they are needed
     #[arg(long, env = "WHISKER_NO_PREWARM", help_heading = "Containers")]
     pub no_prewarm: bool,
@@ -325,6 +329,15 @@ pub enum Encryption {
     /// AES-GCM with a key of 256 bits.
     #[value(name = "aes-256")]
     Aes256,
+}
+
+/// How long idle containers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeepWarmPolicy {
+    /// For the same time.
+    Fixed,
+    /// For what each action's pauses between runs make worth while.
+    Learnt,
 }
 
 /// What containers reach.

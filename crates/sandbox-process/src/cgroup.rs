@@ -51,6 +51,9 @@ pub(crate) struct Groups {
     freezer: Place,
     /// The folders above, each once.
     trees: Vec<Place>,
+    /// What is above them and was made for them, the innermost first: another
+    /// server may have moved in meanwhile, or nobody needs it after us.
+    parents: Vec<PathBuf>,
 }
 
 /// The folder of this instance in one tree.
@@ -119,15 +122,17 @@ impl Groups {
                 trees.push(tree.clone());
             }
         }
+        let mut parents = Vec::new();
         for tree in &trees {
-            tree.make()?;
+            parents.extend(tree.make()?);
         }
         // Any freezer will do; an ordinary user may have been given only one.
         let mut refused = Lacking::Controller("freezing");
         let mut freezer = None;
         for candidate in candidates {
             match candidate.make() {
-                Ok(()) => {
+                Ok(made) => {
+                    parents.extend(made);
                     freezer = Some(candidate);
                     break;
                 }
@@ -138,7 +143,7 @@ impl Groups {
         if !trees.contains(&freezer) {
             trees.push(freezer.clone());
         }
-        Ok(Groups { memory, cpu, processes, freezer, trees })
+        Ok(Groups { memory, cpu, processes, freezer, trees, parents })
     }
 
     fn place(&self, control: Control) -> &Place {
@@ -182,16 +187,21 @@ impl Groups {
             group.kill();
             group.remove_empty();
         }
-        for tree in &self.trees {
-            // Only housekeeping: an empty folder costs next to nothing.
-            let _ = fs::remove_dir(&tree.folder);
+        for folder in self.trees.iter().map(|tree| &tree.folder).chain(&self.parents) {
+            // Only housekeeping: an empty folder costs next to nothing. One
+            // that is not empty stays.
+            let _ = fs::remove_dir(folder);
         }
     }
 }
 
 impl Place {
-    fn make(&self) -> Result<(), Lacking> {
+    /// Makes the folder. Which of those above it had to be made as well, the
+    /// innermost first: an administrator's are not among them.
+    fn make(&self) -> Result<Vec<PathBuf>, Lacking> {
         let refused = |source| Lacking::Parent { folder: self.folder.clone(), source };
+        let missing = self.folder.ancestors().skip(1).take_while(|folder| !folder.exists());
+        let parents = missing.map(Path::to_owned).collect();
         fs::create_dir_all(&self.folder).map_err(refused)?;
         if self.version == Version::V2 {
             v2::delegate(&self.folder).map_err(refused)?;
@@ -204,7 +214,8 @@ impl Place {
                 _ => Err(error),
             })
             .map_err(refused)?;
-        fs::remove_dir(&trial).map_err(refused)
+        fs::remove_dir(&trial).map_err(refused)?;
+        Ok(parents)
     }
 }
 

@@ -25,6 +25,9 @@ use crate::{cgroup::Group, network::Lease, numbers::Number, spawn};
 /// How long bubblewrap's outer process may take to notice the others' end.
 const OBEDIENCE: Duration = Duration::from_millis(500);
 
+/// How often processes are killed again that would not die.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// How far a container's life has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Life {
@@ -56,15 +59,24 @@ pub(crate) struct Belongings {
 }
 
 impl Body {
-    pub(crate) fn new(child: spawn::Child, group: Option<Group>, belongings: Belongings) -> io::Result<Body> {
-        Ok(Body {
-            pid: child.pid,
-            group,
-            process: spawn::watch(child.handle, Interest::READABLE)?,
-            life: watch::Sender::new(Life::Alive),
-            burial: Notify::new(),
-            belongings: Mutex::new(belongings),
-        })
+    /// Takes a child on. One that cannot be watched is ended and collected, and
+    /// what it had is given back, before the failure is told.
+    pub(crate) async fn adopt(
+        child: spawn::Child,
+        group: Option<Group>,
+        belongings: Belongings,
+    ) -> io::Result<Arc<Body>> {
+        let pid = child.pid;
+        let process = match spawn::watch(child.handle, Interest::READABLE) {
+            Ok(process) => process,
+            Err(error) => {
+                end(pid, group.as_ref()).await;
+                belongings.give_back().await;
+                return Err(error);
+            }
+        };
+        let (life, burial) = (watch::Sender::new(Life::Alive), Notify::new());
+        Ok(Arc::new(Body { pid, group, process, life, burial, belongings: Mutex::new(belongings) }))
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -155,33 +167,63 @@ pub(crate) async fn keep(body: Arc<Body>) {
             }
         }
     }
-    let gone = match &body.group {
-        Some(group) => group.remove().await,
-        None => true,
-    };
-    if gone {
-        give_back(&body).await;
-    } else {
-        let group = body.group.as_ref().map_or("", Group::name);
-        tracing::warn!(container = group, "processes of a container could not be killed");
-        // What it had stays taken: whoever got it next would share it.
-        let mut belongings = body.belongings.lock().unwrap_or_else(PoisonError::into_inner);
-        belongings.user.take().into_iter().for_each(Number::keep);
-        belongings.network.take().into_iter().for_each(Lease::keep);
+    if let Some(group) = &body.group {
+        remove(group).await;
     }
+    let belongings = {
+        let mut belongings = body.belongings.lock().unwrap_or_else(PoisonError::into_inner);
+        Belongings {
+            folder: std::mem::take(&mut belongings.folder),
+            user: belongings.user.take(),
+            network: belongings.network.take(),
+        }
+    };
+    belongings.give_back().await;
     body.life.send_replace(Life::Buried);
 }
 
-async fn give_back(body: &Body) {
-    let (folder, returned) = {
-        let mut belongings = body.belongings.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut belongings.folder), (belongings.user.take(), belongings.network.take()))
-    };
-    drop(returned);
-    let removed = tokio::task::spawn_blocking(move || (fs::remove_dir_all(&folder), folder)).await;
-    if let Ok((Err(error), folder)) = removed
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        tracing::warn!(folder = %folder.display(), %error, "a container's folder stays until the next start");
+/// Removes the group of a container that has no child of ours any more.
+///
+/// Processes that cannot be killed, for they wait for a device that does not
+/// answer, hold memory, and what they had is not for the next one: so the
+/// container counts as there until they are gone, however long that takes. The
+/// pool has bounded its memory, and so the number of such waits.
+async fn remove(group: &Group) {
+    let mut told = false;
+    while !group.remove().await {
+        if !told {
+            tracing::warn!(container = group.name(), "processes of a container cannot be killed; it is waited for");
+            told = true;
+        }
+        time::sleep(AGAIN).await;
     }
 }
+
+/// Ends and collects a child that nobody watches.
+async fn end(pid: i32, group: Option<&Group>) {
+    if let Some(group) = group {
+        group.kill();
+    }
+    if tokio::task::spawn_blocking(move || spawn::end(pid)).await.is_err() {
+        tracing::warn!("the end of a container was not waited for, as the server ends");
+    }
+    if let Some(group) = group {
+        remove(group).await;
+    }
+}
+
+impl Belongings {
+    async fn give_back(self) {
+        let Belongings { folder, user, network } = self;
+        drop((user, network));
+        let removed = tokio::task::spawn_blocking(move || (fs::remove_dir_all(&folder), folder)).await;
+        if let Ok((Err(error), folder)) = removed
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %folder.display(), %error, "a container's folder stays until the next start");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -185,13 +185,6 @@ impl Lease {
     pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {
         self.namespace.as_ref().map(Namespace::handle)
     }
-
-    /// Never to be used again: somebody may still be in there.
-    pub(crate) fn keep(mut self) {
-        if let Some(namespace) = self.namespace.take() {
-            namespace.keep();
-        }
-    }
 }
 
 impl Drop for Lease {

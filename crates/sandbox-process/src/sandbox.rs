@@ -221,8 +221,8 @@ impl Sandbox for ProcessSandbox {
                 maker.run(move || parts.make(&launch, memory_mb, user, network, folder.as_deref(), ends)).await
             };
             let made = made.and_then(|made| made).map_err(Error::host("start a container"))?;
-            let body = Body::new(made.child, made.group, made.belongings);
-            let body = Arc::new(body.map_err(Error::host("watch a container"))?);
+            let body = Body::adopt(made.child, made.group, made.belongings).await;
+            let body = body.map_err(Error::host("watch a container"))?;
             // Ends with the container, which ends when its handle is dropped.
             tokio::spawn(keeper::keep(body.clone()));
             let intake = Intake::new(parts.config.log_cap_bytes);

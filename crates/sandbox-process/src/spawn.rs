@@ -310,6 +310,18 @@ pub(crate) fn wait(handle: &OwnedFd) {
     let _ = waitid(WaitId::PidFd(handle.as_fd()), WaitIdOptions::EXITED);
 }
 
+/// Kills a child that has no handle any more, by its number, and waits until
+/// it has ended. Only for one that nobody else waits for: until then the number
+/// is its own.
+pub(crate) fn end(pid: i32) {
+    use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
+    let Some(pid) = Pid::from_raw(pid) else { return };
+    // It leads a group only where it is not isolated.
+    let _ = kill_process_group(pid, Signal::KILL);
+    let _ = kill_process(pid, Signal::KILL);
+    let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+}
+
 /// Moves the calling thread, which should end soon, into a new network
 /// namespace, and returns a handle of that.
 pub(crate) fn new_network_namespace() -> io::Result<OwnedFd> {

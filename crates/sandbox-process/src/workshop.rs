@@ -241,7 +241,7 @@ impl Workshop {
         };
         let parts = self.parts.clone();
         let made = self.maker.run(move || parts.make_build(&build)).await??;
-        let body = Arc::new(Body::new(made.child, made.group, made.belongings)?);
+        let body = Body::adopt(made.child, made.group, made.belongings).await?;
         // Ends when it is buried, which `build` sees to; if that is dropped
         // with the runtime, so is this.
         tokio::spawn(keeper::keep(body.clone()));

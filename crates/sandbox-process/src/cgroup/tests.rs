@@ -23,8 +23,8 @@ fn occupied(hierarchies: &Hierarchies, name: &str) -> (Groups, Group, Child) {
 fn clear(groups: &Groups) {
     groups.remove();
     for tree in &groups.trees {
-        assert!(!tree.folder.exists());
-        fs::remove_dir(tree.folder.parent().unwrap()).unwrap();
+        let parent = tree.folder.parent().unwrap();
+        assert!(!parent.exists(), "{} was made for this instance alone", parent.display());
     }
 }
 
@@ -74,4 +74,21 @@ fn a_missing_controller_is_named() {
     let none = Hierarchies::default();
     let lacking = Groups::prepare(&none, "whisker", "instance").unwrap_err();
     assert!(matches!(lacking, Lacking::Controller("memory")), "{lacking}");
+}
+
+#[test]
+fn a_parent_stays_if_it_is_an_administrators_or_still_in_use() {
+    let hierarchies = Hierarchies::discover().unwrap();
+    let parent = format!("whisker-test-parent-{}", std::process::id());
+    let first = Groups::prepare(&hierarchies, &parent, "first").unwrap();
+    // To the second one it was there already, as an administrator's would be.
+    let second = Groups::prepare(&hierarchies, &parent, "second").unwrap();
+    first.remove();
+    let parents: Vec<&Path> = second.trees.iter().map(|tree| tree.folder.parent().unwrap()).collect();
+    assert!(second.trees.iter().all(|tree| tree.folder.exists()));
+    second.remove();
+    assert!(second.trees.iter().all(|tree| !tree.folder.exists()));
+    for parent in parents {
+        fs::remove_dir(parent).unwrap();
+    }
 }

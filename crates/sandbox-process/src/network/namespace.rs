@@ -21,7 +21,8 @@ const TRIES: u32 = 50;
 #[derive(Debug)]
 pub(super) struct Namespace {
     handle: OwnedFd,
-    number: Number,
+    /// Its address is nobody else's for as long as it lives.
+    _number: Number,
 }
 
 impl Namespace {
@@ -31,7 +32,7 @@ impl Namespace {
         for _ in 0..TRIES {
             let Some(number) = wiring.numbers.take() else { break };
             match connect(wiring, number.value()) {
-                Ok(handle) => return Ok(Namespace { handle, number }),
+                Ok(handle) => return Ok(Namespace { handle, _number: number }),
                 Err(error) if error.to_string().contains("File exists") => {
                     number.keep();
                     last = error;
@@ -44,12 +45,6 @@ impl Namespace {
 
     pub(super) fn handle(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
-    }
-
-    /// Leaves it as it is, for good.
-    pub(super) fn keep(self) {
-        self.number.keep();
-        std::mem::forget(self.handle);
     }
 }
 

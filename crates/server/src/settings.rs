@@ -43,6 +43,55 @@ pub enum Role {
     /// Manage users, their keys, and limits of namespaces, whether a server runs or not.
     #[command(after_help = ADMIN_HELP)]
     Admin(Admin),
+    /// Copy a store to another, or see whether all that is in one is understood.
+    #[command(after_help = STORE_HELP)]
+    Store(StoreCommand),
+}
+
+const STORE_HELP: &str = "\
+A store is sqlite (the user's data folder), sqlite:FOLDER, or a URL as --store of
+`whisker serve` takes it. No server should use either while it is copied; a
+sqlite folder that a server has is refused.
+
+Try it:
+  whisker store check sqlite
+  whisker store copy sqlite postgres://whisker@db.example/whisker?sslmode=verify-full";
+
+/// Settings of `whisker store`.
+#[derive(Debug, Args)]
+pub struct StoreCommand {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: StoreAction,
+}
+
+/// What can be done with stores.
+#[derive(Debug, Subcommand)]
+pub enum StoreAction {
+    /// Copy everything from one store to an empty one, and compare them
+    Copy {
+        /// What is copied
+        from: String,
+        /// What it is copied to
+        to: String,
+        /// File with the password for FROM; WHISKER_FROM_PASSWORD is the other way
+        #[arg(long, value_name = "FILE")]
+        from_password_file: Option<PathBuf>,
+        /// File with the password for TO; WHISKER_TO_PASSWORD is the other way
+        #[arg(long, value_name = "FILE")]
+        to_password_file: Option<PathBuf>,
+        /// Go on with a copy that was broken off: what TO has already is left as it is
+        #[arg(long)]
+        resume: bool,
+    },
+    /// Read everything, and say what is not understood. Exit status 0: nothing
+    Check {
+        /// The store
+        store: String,
+        /// File with the password for it; WHISKER_STORE_PASSWORD is the other way
+        #[arg(long, value_name = "FILE")]
+        password_file: Option<PathBuf>,
+    },
 }
 
 const DOCTOR_HELP: &str = "\
@@ -455,7 +504,8 @@ impl Admin {
     }
 }
 
-fn data_dir(given: Option<&Path>) -> anyhow::Result<PathBuf> {
+/// The folder that was given, or the user's.
+pub fn data_dir(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(folder) = given {
         return Ok(folder.to_owned());
     }
@@ -477,7 +527,7 @@ mod tests {
         let matches = command.try_get_matches_from([&["whisker", "serve"], flags].concat())?;
         match Whisker::from_arg_matches(&matches)?.role {
             Role::Serve(serve) => Ok(*serve),
-            Role::Doctor(_) | Role::Admin(_) => bail!("not what was asked"),
+            Role::Doctor(_) | Role::Admin(_) | Role::Store(_) => bail!("not what was asked"),
         }
     }
 

@@ -1,0 +1,129 @@
+//! `whisker store`: copies one store to another, or reads one to see whether
+//! everything in it is understood.
+
+use std::{env, path::Path, time::Duration};
+
+use anyhow::{Context, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use whisker_transfer::{Content, Stage, Whole};
+
+use crate::{
+    configure, secrets,
+    settings::{Durability, StoreAction, data_dir},
+    stores::{Place, Stores},
+};
+
+/// How often the bar is drawn at most.
+const DRAWN: Duration = Duration::from_millis(100);
+/// Connections to each database server.
+const CONNECTIONS: usize = 16;
+
+/// Does what is asked and tells it; the exit code.
+pub fn run(action: StoreAction) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match action {
+            StoreAction::Copy { from, from_password_file, to, to_password_file, resume } => {
+                let from = place(&from, from_password_file.as_deref(), "WHISKER_FROM_PASSWORD", true)?;
+                let to = place(&to, to_password_file.as_deref(), "WHISKER_TO_PASSWORD", false)?;
+                copy(&from, &to, resume).await
+            }
+            StoreAction::Check { store, password_file } => {
+                check(&place(&store, password_file.as_deref(), "WHISKER_STORE_PASSWORD", true)?).await
+            }
+        }
+    })
+}
+
+async fn copy(from: &Place, to: &Place, resume: bool) -> anyhow::Result<u8> {
+    let (source, target) = (whole(from.open().await?), whole(to.open().await?));
+    let bar = Bar::new();
+    let copied = whisker_transfer::copy(&source, &target, resume, &|stage, done| bar.show(stage, done)).await;
+    bar.end();
+    let copied = copied.with_context(|| format!("{} was not copied to {}", from.shown(), to.shown()))?;
+    tell(&copied.content);
+    for problem in &copied.left_out {
+        eprintln!("left out: {problem}");
+    }
+    // What is there was copied; whoever scripts this should know of the rest.
+    Ok(u8::from(!copied.left_out.is_empty()))
+}
+
+async fn check(place: &Place) -> anyhow::Result<u8> {
+    let store = whole(place.open().await?);
+    let bar = Bar::new();
+    let report = whisker_transfer::check(&store, &|stage, done| bar.show(stage, done)).await;
+    bar.end();
+    let report = report.with_context(|| format!("{} cannot be read", place.shown()))?;
+    tell(&report.content);
+    report.problems.iter().for_each(|problem| eprintln!("not understood: {problem}"));
+    let untold = report.problem_count.saturating_sub(report.problems.len() as u64);
+    if untold > 0 {
+        eprintln!("and {untold} more");
+    }
+    Ok(u8::from(report.problem_count > 0))
+}
+
+/// The place that a URL names, with its password. What is read must be there.
+fn place(url: &str, password_file: Option<&Path>, variable: &str, is_read: bool) -> anyhow::Result<Place> {
+    let password = match (password_file, env::var(variable).ok()) {
+        (Some(_), Some(_)) => bail!("{variable} is set, and a file is given as well: which of them is it?"),
+        (Some(file), None) => {
+            Some(secrets::read_file(file).with_context(|| format!("cannot read {}", file.display()))?)
+        }
+        (None, given) => given,
+    };
+    let password = password.as_deref().map(str::trim_end);
+    // The data folder is only looked for where nothing else is said.
+    let folder = if url == "sqlite" { data_dir(None)? } else { Default::default() };
+    let place = configure::place(url, password, &folder, Durability::Process, CONNECTIONS)?;
+    match place.folder() {
+        Some(folder) if is_read && !folder.join("store.db").exists() => {
+            bail!("{} holds no server's data", folder.display())
+        }
+        _ => Ok(place),
+    }
+}
+
+fn whole(stores: Stores) -> Whole {
+    Whole { entities: stores.entities, activations: stores.activations, subjects: stores.subjects }
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the command answers")]
+fn tell(content: &Content) {
+    for (kind, digest) in content.kinds() {
+        println!("{:>12} {kind}", digest.count);
+    }
+}
+
+/// What is under way, where somebody looks.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} ({per_sec}, {elapsed})") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(DRAWN);
+        Self(bar)
+    }
+
+    fn show(&self, stage: Stage, done: u64) {
+        let words = match stage {
+            Stage::Users => "users and limits",
+            Stage::Entities => "actions, packages, triggers, rules",
+            Stage::Records => "activation records",
+            Stage::Reading => "reading what is there",
+        };
+        if self.0.message() != words {
+            self.0.reset();
+            self.0.set_message(words);
+        }
+        self.0.set_position(done);
+    }
+
+    fn end(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -86,6 +86,9 @@ pub const SEQUENCE_FAILED: &str = "Sequence failed.";
 pub const COMPOSITION_TOO_LONG: &str = "Too many actions in the composition.";
 /// The error of a composition that the platform failed.
 pub const COMPOSITION_FAILED: &str = "Activation failure during composition.";
+/// 400: annotations that cannot be heeded. Ours.
+pub const RETRIES_OF_COMPOSITION: &str = "Sequences and conductors are not retried and have no dead letters: each of \
+     their parts is waited for.";
 /// The error of a sequence or composition that the platform's end cut short.
 pub const COMPOSITION_INTERRUPTED: &str = "The platform was interrupted while the composition was running. \
      Its actions may have had effects and were not run again.";

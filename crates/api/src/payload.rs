@@ -43,6 +43,11 @@ impl Payload {
         if value.get().starts_with('{') { serde_json::from_str(value.get()).ok() } else { None }
     }
 
+    /// A member's value.
+    pub fn get(&self, name: &str) -> Option<&RawValue> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| &**value)
+    }
+
     /// Takes a member out.
     pub fn take(&mut self, name: &str) -> Option<Box<RawValue>> {
         let place = self.0.iter().position(|(n, _)| n == name)?;

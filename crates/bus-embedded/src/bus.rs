@@ -1,21 +1,22 @@
 //! The two sides of the bus, on one ledger and one journal.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Slot;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use whisker_bus::{
-    AckSink, Acknowledgement, ActivationMessage, ControllerBus, Delivery, Error, InvokerBus, InvokerId, Promise,
-    Redelivered,
+    AckSink, Acknowledgement, ActivationMessage, Attempt, ControllerBus, Delivery, Due, Error, InvokerBus, InvokerId,
+    Letter, Letters, Promise,
 };
 use whisker_entity::ActivationId;
 use whisker_journal::{Journal, Recovery, Token};
 
+use crate::aside::Share;
 use crate::config::Config;
-use crate::entry::{self, Entry};
-use crate::ledger::{Ledger, Load, Next, Refusal, Secure};
+use crate::entry;
+use crate::ledger::{Ledger, Load, Next, Refusal, Secure, Stored};
+use crate::restore::restore;
 
 /// The bus in one process: give an `Arc` of it to either side.
 pub struct EmbeddedBus {
@@ -23,8 +24,11 @@ pub struct EmbeddedBus {
     /// Wakes the invoker when there is something in an empty queue.
     arrived: Notify,
     journal: Journal,
+    /// Wakes whoever posts dead letters.
+    lettered: Notify,
     sink: OnceLock<Arc<dyn AckSink>>,
     limit: Load,
+    aside_limit: Load,
 }
 
 /// What an earlier life left, and what was found on the way.
@@ -34,6 +38,10 @@ pub struct Recovered {
     pub queued: usize,
     /// Accepted, a run had started, and its record is not known to be safe.
     pub interrupted: usize,
+    /// Accepted, failed, and due again some time.
+    pub waiting: usize,
+    /// Failed for good, and a trigger is to hear of it.
+    pub letters: usize,
     /// Entries that this version cannot read. They stay in the journal.
     pub unreadable: usize,
     /// What the journal says about torn or damaged files.
@@ -47,6 +55,8 @@ pub struct Depth {
     pub queued: usize,
     /// Messages whose records are not safe yet, the waiting ones included.
     pub held: usize,
+    /// Those of them that wait aside, for their next run or their dead letter.
+    pub aside: usize,
     /// What the journal holds.
     pub journal: whisker_journal::Stats,
 }
@@ -54,15 +64,18 @@ pub struct Depth {
 impl EmbeddedBus {
     /// Opens the journal and takes up what an earlier life left.
     pub fn open(config: Config) -> Result<(EmbeddedBus, Recovered), whisker_journal::Error> {
+        let aside_bytes = usize::try_from(config.journal.max_live_bytes / 2).unwrap_or(usize::MAX);
         let (journal, recovery) = Journal::open(config.journal)?;
         let mut recovered = Recovered { journal: recovery, ..Recovered::default() };
-        let ledger = restore(&journal, &mut recovered)?;
+        let ledger = restore(&journal, &mut recovered, config.now)?;
         let bus = EmbeddedBus {
             ledger: Mutex::new(ledger),
             arrived: Notify::new(),
             journal,
+            lettered: Notify::new(),
             sink: OnceLock::new(),
             limit: Load { messages: config.queue_messages, bytes: config.queue_bytes },
+            aside_limit: Load { messages: config.aside_messages, bytes: aside_bytes },
         };
         Ok((bus, recovered))
     }
@@ -74,15 +87,16 @@ impl EmbeddedBus {
     pub fn close(&self) {
         self.ledger().close();
         self.arrived.notify_waiters();
+        self.lettered.notify_waiters();
     }
 
     /// How much there is.
     pub fn depth(&self) -> Depth {
-        let (queued, held) = {
+        let (queued, held, aside) = {
             let ledger = self.ledger();
-            (ledger.queued(), ledger.held())
+            (ledger.queued(), ledger.held(), ledger.aside())
         };
-        Depth { queued, held, journal: self.journal.stats() }
+        Depth { queued, held, aside, journal: self.journal.stats() }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -103,19 +117,40 @@ impl EmbeddedBus {
         self.journal.release_all(tokens);
     }
 
-    fn stored(&self, token: Token, redelivered: Redelivered) -> Option<Delivery> {
+    fn read<T>(&self, token: Token, parse: impl FnOnce(&[u8]) -> serde_json::Result<T>) -> Option<T> {
         let read = self.journal.read(token).map_err(unavailable);
-        match read.and_then(|entry| entry::parse(&entry.payload).map_err(unavailable)) {
-            Ok(message) => Some(Delivery { message: Arc::new(message), redelivered }),
+        match read.and_then(|entry| parse(&entry.payload).map_err(unavailable)) {
+            Ok(read) => Some(read),
             Err(error) => {
                 tracing::error!(
                     journal.token = %token,
                     error = &error as &dyn std::error::Error,
-                    "An accepted message cannot be read; it stays in the journal"
+                    "What was accepted cannot be read; it stays in the journal"
                 );
                 None
             }
         }
+    }
+
+    fn stored(&self, Stored { token, redelivered, attempts }: Stored) -> Option<Delivery> {
+        let message = Arc::new(self.read(token, entry::parse)?);
+        let earlier = attempts.into_iter().filter_map(|token| self.read(token, entry::parse_attempt)).collect();
+        Some(Delivery { message, redelivered, earlier })
+    }
+
+    /// Takes a place aside for a message, and writes what sets it aside.
+    async fn set_aside(
+        &self,
+        activation: ActivationId,
+        written: impl FnOnce(u32) -> serde_json::Result<(u8, Vec<u8>)>,
+        namespace: whisker_entity::EntityName,
+    ) -> Result<Option<Token>, Error> {
+        let share = Share { namespace, bytes: 0 };
+        let Some(number) = self.ledger().reserve_aside(activation, share, self.aside_limit) else { return Ok(None) };
+        let place = PlaceAside { bus: self, activation: Some(activation) };
+        let token = self.write(written(number).map_err(unavailable)?).await?;
+        place.fill();
+        Ok(Some(token))
     }
 }
 
@@ -154,6 +189,26 @@ impl Drop for Place<'_> {
     fn drop(&mut self) {
         if let Some(message) = &self.message {
             self.bus.ledger().free(message);
+        }
+    }
+}
+
+/// A place aside that is given back unless the message comes to it.
+struct PlaceAside<'a> {
+    bus: &'a EmbeddedBus,
+    activation: Option<ActivationId>,
+}
+
+impl PlaceAside<'_> {
+    fn fill(mut self) {
+        self.activation = None;
+    }
+}
+
+impl Drop for PlaceAside<'_> {
+    fn drop(&mut self) {
+        if let Some(activation) = self.activation {
+            self.bus.ledger().free_aside(activation);
         }
     }
 }
@@ -222,14 +277,18 @@ impl InvokerBus for EmbeddedBus {
         loop {
             // Made before the look, so that closing between both is noticed.
             let arrived = self.arrived.notified();
-            let next = self.ledger().next();
+            let next = self.ledger().next(Instant::now);
             match next {
                 Next::Message(delivery) => return Some(delivery),
-                Next::Stored(token, redelivered) => {
-                    if let Some(delivery) = self.stored(token, redelivered) {
+                Next::Stored(stored) => {
+                    if let Some(delivery) = self.stored(stored) {
                         return Some(delivery);
                     }
                 }
+                Next::Later(due) => tokio::select! {
+                    () = arrived => {}
+                    () = sleep_until(due) => {}
+                },
                 Next::Nothing => arrived.await,
                 Next::Closed => return None,
             }
@@ -238,8 +297,8 @@ impl InvokerBus for EmbeddedBus {
 
     async fn starting(&self, activation: ActivationId) -> Result<(), Error> {
         let write = self.ledger().starting(activation);
-        if write {
-            let token = self.write(entry::started(activation)).await?;
+        if let Some(number) = write {
+            let token = self.write(entry::started(activation, number)).await?;
             let unneeded = self.ledger().started(activation, token);
             self.release(unneeded);
         }
@@ -259,60 +318,75 @@ impl InvokerBus for EmbeddedBus {
             let mut ledger = self.ledger();
             activations.iter().flat_map(|id| ledger.done(*id)).collect()
         };
-        // Both entries of a message go with one write: a start without its
+        // All entries of a message go with one write: a start without its
         // message is nothing, but a message without its start runs again.
         self.release(tokens);
         Ok(())
     }
+
+    async fn is_accepted(&self, activation: ActivationId) -> bool {
+        self.ledger().is_accepted(activation)
+    }
+
+    async fn retry(&self, message: &ActivationMessage, attempt: Attempt, due: Due) -> Result<bool, Error> {
+        let activation = message.activation;
+        if !self.ledger().is_accepted(activation) {
+            return Ok(false);
+        }
+        // Its caller may have stopped waiting this moment, and be promised it.
+        self.secure(activation).await?;
+        let written = |number| entry::failed(activation, number, due.at, &attempt);
+        let namespace = message.user.namespace.clone();
+        let Some(token) = self.set_aside(activation, written, namespace).await? else { return Ok(false) };
+        let unneeded = self.ledger().put_aside(activation, token, Instant::now() + due.after);
+        self.release(unneeded);
+        self.arrived.notify_one();
+        Ok(true)
+    }
+
+    async fn bury(&self, activation: ActivationId, letter: Letter) -> Result<(), Error> {
+        let namespace = letter.trigger.path.namespace.clone();
+        let written = |_| entry::letter(activation, &letter);
+        let Some(token) = self.set_aside(activation, written, namespace).await? else {
+            let error = Error::Full(self.aside_limit.messages);
+            self.done(&[activation]).await?;
+            return Err(error);
+        };
+        let unneeded = self.ledger().bury(activation, token);
+        self.release(unneeded);
+        self.lettered.notify_one();
+        Ok(())
+    }
 }
 
-/// Reads the live entries of the journal into a ledger.
-fn restore(journal: &Journal, recovered: &mut Recovered) -> Result<Ledger, whisker_journal::Error> {
-    let mut messages: Vec<(ActivationId, Token, Redelivered)> = Vec::new();
-    let mut starts = HashMap::new();
-    let mut seen = HashMap::new();
-    let mut unneeded = Vec::new();
-    for live in &recovered.journal.live {
-        let token = live.token;
-        match entry::read(live.tag, &journal.read(token)?.payload) {
-            Some(Entry::Message { id, redelivered }) => match seen.entry(id) {
-                Slot::Vacant(first) => {
-                    first.insert(messages.len());
-                    messages.push((id, token, redelivered));
-                }
-                // Written twice, and one of them not withdrawn in time. The
-                // first keeps its turn; a start that either knows of counts.
-                Slot::Occupied(first) => {
-                    if redelivered == Redelivered::AfterStart {
-                        messages[*first.get()].2 = redelivered;
+#[async_trait]
+impl Letters for EmbeddedBus {
+    async fn next_letter(&self) -> Option<(Arc<ActivationMessage>, Letter)> {
+        loop {
+            let lettered = self.lettered.notified();
+            if self.ledger().is_closed() {
+                return None;
+            }
+            let next = self.ledger().next_letter();
+            match next {
+                Some((_, message, letter)) => {
+                    let message = self.read(message, entry::parse);
+                    if let (Some(message), Some(letter)) = (message, self.read(letter, entry::parse_letter)) {
+                        return Some((Arc::new(message), letter));
                     }
-                    unneeded.push(token);
                 }
-            },
-            Some(Entry::Started { id }) => match starts.entry(id) {
-                Slot::Vacant(first) => drop(first.insert(token)),
-                Slot::Occupied(_) => unneeded.push(token),
-            },
-            None => {
-                recovered.unreadable += 1;
-                tracing::error!(
-                    journal.token = %token,
-                    "The journal of the bus has an entry that this version cannot read"
-                );
+                None => lettered.await,
             }
         }
     }
-    let mut ledger = Ledger::default();
-    for (id, token, redelivered) in messages {
-        let start = starts.remove(&id);
-        let redelivered = if start.is_some() { Redelivered::AfterStart } else { redelivered };
-        match redelivered {
-            Redelivered::No => recovered.queued += 1,
-            Redelivered::AfterStart => recovered.interrupted += 1,
-        }
-        ledger.restore(id, token, start, redelivered);
+
+    fn put_back(&self, activation: ActivationId) {
+        self.ledger().put_letter_back(activation);
+        self.lettered.notify_one();
     }
-    unneeded.extend(starts.into_values());
-    journal.release_all(unneeded);
-    Ok(ledger)
+
+    fn posted(&self, activation: ActivationId) {
+        let unneeded = self.ledger().done(activation);
+        self.release(unneeded);
+    }
 }

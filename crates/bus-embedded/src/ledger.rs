@@ -5,9 +5,12 @@
 use std::collections::{HashMap, VecDeque, hash_map};
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use whisker_bus::{ActivationMessage, Delivery, Redelivered};
 use whisker_entity::ActivationId;
 use whisker_journal::Token;
+
+use crate::aside::{Aside, Share};
 
 /// What a message counts for beside its arguments, in bytes.
 const MESSAGE_BYTES: usize = 1024;
@@ -23,6 +26,8 @@ pub(crate) struct Ledger {
     /// is being written to the journal first.
     taken: Load,
     held: HashMap<ActivationId, Held>,
+    /// What waits for its next run or its letter. It has no place in the queue.
+    aside: Aside,
     closed: bool,
 }
 
@@ -46,12 +51,45 @@ struct Held {
     /// Its record is safe. It is held on until no append is under way, since
     /// a message that outlived its start in the journal would run again.
     done: bool,
+    /// What it counts for, in bytes.
+    bytes: usize,
+    /// The journal's entries of the runs of it that failed.
+    attempts: Vec<Token>,
+    /// The journal's entry of its dead letter.
+    letter: Option<Token>,
+    /// What it takes while it waits aside.
+    share: Option<Share>,
 }
 
 impl Held {
-    fn new(promise: Kept) -> Self {
-        Self { promise, securing: 0, started: false, start: None, done: false }
+    fn new(promise: Kept, bytes: usize) -> Self {
+        let (attempts, letter, share) = (Vec::new(), None, None);
+        Self { promise, securing: 0, started: false, start: None, done: false, bytes, attempts, letter, share }
     }
+}
+
+/// A message of an earlier life.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub id: ActivationId,
+    pub token: Token,
+    pub bytes: usize,
+    /// The start of a run of which nothing more is known.
+    pub start: Option<Token>,
+    pub redelivered: Redelivered,
+    pub attempts: Vec<Token>,
+    pub wait: Wait,
+}
+
+/// What a restored message waits for.
+#[derive(Debug)]
+pub(crate) enum Wait {
+    /// Its turn.
+    Turn,
+    /// Its next run, aside.
+    Due(Share, Instant),
+    /// Its dead letter, aside.
+    Letter(Share, Token),
 }
 
 #[derive(Debug)]
@@ -85,9 +123,19 @@ pub(crate) enum Secure {
 pub(crate) enum Next {
     Message(Delivery),
     /// To be read from the journal first.
-    Stored(Token, Redelivered),
+    Stored(Stored),
+    /// Nothing before that, if nothing comes.
+    Later(Instant),
     Nothing,
     Closed,
+}
+
+/// A message in the journal.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub token: Token,
+    pub redelivered: Redelivered,
+    pub attempts: Vec<Token>,
 }
 
 fn bytes_of(message: &ActivationMessage) -> usize {
@@ -96,10 +144,24 @@ fn bytes_of(message: &ActivationMessage) -> usize {
 
 impl Ledger {
     /// Takes a message of an earlier life up.
-    pub fn restore(&mut self, id: ActivationId, token: Token, start: Option<Token>, redelivered: Redelivered) {
+    pub fn restore(&mut self, restored: Restored) {
+        let Restored { id, token, bytes, start, redelivered, attempts, wait } = restored;
         let started = redelivered == Redelivered::AfterStart;
-        self.held.insert(id, Held { started, start, ..Held::new(Kept::Accepted(token)) });
-        self.backlog.push_back((id, token, redelivered));
+        let mut held = Held { started, start, attempts, ..Held::new(Kept::Accepted(token), bytes) };
+        match wait {
+            Wait::Turn => self.backlog.push_back((id, token, redelivered)),
+            Wait::Due(share, due) => {
+                self.aside.add(&share);
+                held.share = Some(share);
+                self.aside.wait(id, due);
+            }
+            Wait::Letter(share, letter) => {
+                self.aside.add(&share);
+                (held.share, held.letter) = (Some(share), Some(letter));
+                self.aside.letters.push_back(id);
+            }
+        }
+        self.held.insert(id, held);
     }
 
     /// Takes a place in the queue for a message, before it is written.
@@ -139,24 +201,117 @@ impl Ledger {
             }
         };
         let promise = token.map_or_else(|| Kept::Sent(Arc::clone(&message)), Kept::Accepted);
-        vacant.insert(Held::new(promise));
+        vacant.insert(Held::new(promise, bytes_of(&message)));
         self.queue.push_back(message);
         true
     }
 
-    pub fn next(&mut self) -> Next {
+    /// What is due comes first: it has waited, and its pauses bound how much
+    /// of it there is.
+    pub fn next(&mut self, now: impl FnOnce() -> Instant) -> Next {
         if self.closed {
             return Next::Closed;
         }
+        let soonest = self.aside.soonest();
+        if let Some(due) = soonest
+            && due <= now()
+            && let Some(stored) = self.due()
+        {
+            return Next::Stored(stored);
+        }
         while let Some((id, token, redelivered)) = self.backlog.pop_front() {
             // The record that an earlier life left may be safe by now.
-            if self.held.contains_key(&id) {
-                return Next::Stored(token, redelivered);
+            if let Some(held) = self.held.get(&id) {
+                return Next::Stored(Stored { token, redelivered, attempts: held.attempts.clone() });
             }
         }
-        let Some(message) = self.queue.pop_front() else { return Next::Nothing };
-        self.free(&message);
-        Next::Message(Delivery { message, redelivered: Redelivered::No })
+        match (self.queue.pop_front(), soonest) {
+            (Some(message), _) => {
+                self.free(&message);
+                Next::Message(Delivery::first(message))
+            }
+            (None, Some(due)) => Next::Later(due),
+            (None, None) => Next::Nothing,
+        }
+    }
+
+    /// Takes the soonest out of those that wait for their time.
+    fn due(&mut self) -> Option<Stored> {
+        let id = self.aside.pop()?;
+        let held = self.held.get_mut(&id)?;
+        if let Some(share) = held.share.take() {
+            self.aside.free(&share);
+        }
+        let Kept::Accepted(token) = held.promise else { return None };
+        Some(Stored { token, redelivered: Redelivered::No, attempts: held.attempts.clone() })
+    }
+
+    /// Whether the message is in the journal, or just being put there because
+    /// its caller stopped waiting.
+    pub fn is_accepted(&self, id: ActivationId) -> bool {
+        let accepted = |held: &Held| matches!(held.promise, Kept::Accepted(_)) || held.securing > 0;
+        self.held.get(&id).is_some_and(accepted)
+    }
+
+    /// Takes a place aside for an accepted message, before its failed run is
+    /// written; the run's number, from 1. `None` when it cannot wait there.
+    pub fn reserve_aside(&mut self, id: ActivationId, mut share: Share, limit: Load) -> Option<u32> {
+        let held = self.held.get_mut(&id)?;
+        if !matches!(held.promise, Kept::Accepted(_)) || held.done || held.share.is_some() {
+            return None;
+        }
+        share.bytes += held.bytes;
+        if !self.aside.has_room(&share, limit) {
+            return None;
+        }
+        self.aside.add(&share);
+        held.share = Some(share);
+        u32::try_from(held.attempts.len() + 1).ok()
+    }
+
+    /// Gives that place back.
+    pub fn free_aside(&mut self, id: ActivationId) {
+        if let Some(share) = self.held.get_mut(&id).and_then(|held| held.share.take()) {
+            self.aside.free(&share);
+        }
+    }
+
+    /// The failed run is written: the message waits until it is due. Returns
+    /// what can be released.
+    pub fn put_aside(&mut self, id: ActivationId, token: Token, due: Instant) -> Vec<Token> {
+        let Some(held) = self.held.get_mut(&id) else { return vec![token] };
+        held.attempts.push(token);
+        held.started = false;
+        let start = held.start.take();
+        self.aside.wait(id, due);
+        start.into_iter().collect()
+    }
+
+    /// The letter is written: the message waits until it is posted. Returns
+    /// what can be released.
+    pub fn bury(&mut self, id: ActivationId, token: Token) -> Vec<Token> {
+        let Some(held) = self.held.get_mut(&id) else { return vec![token] };
+        held.letter = Some(token);
+        let unneeded = held.start.take().into_iter().chain(held.attempts.drain(..)).collect();
+        self.aside.letters.push_back(id);
+        unneeded
+    }
+
+    /// The next dead letter: the journal's entries of its message and of it.
+    pub fn next_letter(&mut self) -> Option<(ActivationId, Token, Token)> {
+        while let Some(id) = self.aside.letters.pop_front() {
+            if let Some(Held { promise: Kept::Accepted(message), letter: Some(letter), .. }) = self.held.get(&id) {
+                return Some((id, *message, *letter));
+            }
+        }
+        None
+    }
+
+    /// Puts a letter behind the others.
+    pub fn put_letter_back(&mut self, id: ActivationId) {
+        if self.held.get(&id).is_some_and(|held| held.letter.is_some()) {
+            self.aside.letters.push_back(id);
+        }
     }
 
     /// Begins to turn a message that was sent into one that is accepted. What
@@ -186,16 +341,17 @@ impl Ledger {
         unneeded
     }
 
-    /// Notes a start. Returns whether it has to be written first, and then
-    /// said with [`Ledger::started`].
-    pub fn starting(&mut self, id: ActivationId) -> bool {
-        let Some(held) = self.held.get_mut(&id) else { return false };
+    /// Notes a start. Returns whether it has to be written first, after how
+    /// many failed runs, and then said with [`Ledger::started`].
+    pub fn starting(&mut self, id: ActivationId) -> Option<u32> {
+        let held = self.held.get_mut(&id)?;
         match held.promise {
             Kept::Sent(_) if held.securing == 0 => {
                 held.started = true;
-                false
+                None
             }
-            Kept::Sent(_) | Kept::Accepted(_) => !held.started,
+            Kept::Sent(_) | Kept::Accepted(_) if held.started => None,
+            Kept::Sent(_) | Kept::Accepted(_) => u32::try_from(held.attempts.len()).ok(),
         }
     }
 
@@ -225,12 +381,17 @@ impl Ledger {
 
     /// Forgets a message; the journal's entries of it.
     fn forget(&mut self, id: ActivationId) -> Vec<Token> {
-        let Some(Held { promise, start, .. }) = self.held.remove(&id) else { return Vec::new() };
+        let Some(Held { promise, start, attempts, letter, share, .. }) = self.held.remove(&id) else {
+            return Vec::new();
+        };
+        if let Some(share) = share {
+            self.aside.free(&share);
+        }
         let message = match promise {
             Kept::Accepted(token) => Some(token),
             Kept::Sent(_) => None,
         };
-        message.into_iter().chain(start).collect()
+        message.into_iter().chain(start).chain(attempts).chain(letter).collect()
     }
 
     /// From now on nothing goes in or comes out. What was accepted is in the
@@ -251,7 +412,12 @@ impl Ledger {
         self.queue.len() + self.backlog.len()
     }
 
-    /// Messages whose record is not safe yet.
+    /// Messages that wait aside, for their next run or their dead letter.
+    pub fn aside(&self) -> usize {
+        self.aside.load().messages
+    }
+
+    /// Messages whose record is not safe yet, or their letter not posted.
     pub fn held(&self) -> usize {
         self.held.len()
     }
@@ -294,7 +460,7 @@ mod tests {
         let token = || journal.append(0, b"").wait().unwrap();
         let (mut ledger, id) = securing();
         assert!(matches!(ledger.secure(id), Secure::Write { .. }), "twice at once");
-        assert!(ledger.starting(id), "the message may be in the journal already");
+        assert_eq!(ledger.starting(id), Some(0), "the message may be in the journal already");
         let start = token();
         assert_eq!(ledger.started(id, start), None);
         assert_eq!(ledger.done(id), []);
@@ -308,7 +474,7 @@ mod tests {
     fn what_could_not_be_secured_is_merely_sent() {
         let (mut ledger, id) = securing();
         assert_eq!(ledger.secured(id, None), []);
-        assert!(!ledger.starting(id), "nothing of it is in the journal");
+        assert_eq!(ledger.starting(id), None, "nothing of it is in the journal");
         assert_eq!(ledger.done(id), []);
         assert_eq!(ledger.held(), 0);
     }

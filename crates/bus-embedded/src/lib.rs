@@ -9,7 +9,9 @@
 //! | `send` | queue | journal, then queue |
 //! | `secure` | journal: it is accepted from now on | nothing |
 //! | `starting` | a flag | journal |
-//! | `done` | forgotten | released in the journal, both entries at once |
+//! | `retry` | refused | journal: the run that failed; it waits aside until it is due |
+//! | `bury` | forgotten | journal: the letter; it waits aside until that is posted |
+//! | `done` | forgotten | released in the journal, all entries at once |
 //! | crash | gone, as promised | delivered again |
 //!
 //! A warm blocking call is sent, run and done without touching a file, with
@@ -19,8 +21,10 @@
 //! # What it leaves to others
 //!
 //! There is one queue for whatever invoker is named, since there is one
-//! invoker. Nothing is retried here, no lease runs out: both sides live and
-//! die together, so a message is delivered once in each life.
+//! invoker. Nothing is retried unasked, no lease runs out: both sides live and
+//! die together, so a message is delivered once in each life, and once more
+//! each time its invoker puts it aside. What waits aside is in the journal
+//! only: a hundred bytes of memory each.
 //!
 //! # Why not a channel?
 //!
@@ -31,10 +35,12 @@
 //!
 //! [`Notify`]: tokio::sync::Notify
 
+mod aside;
 mod bus;
 mod config;
 mod entry;
 mod ledger;
+mod restore;
 
 pub use bus::{Depth, EmbeddedBus, Recovered};
 pub use config::Config;

@@ -12,6 +12,7 @@
 //! Both have OpenWhisk's JSON shapes.
 
 mod ack;
+mod attempt;
 mod error;
 mod message;
 
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use whisker_entity::ActivationId;
 
 pub use ack::Acknowledgement;
+pub use attempt::{Attempt, Due, Letter};
 pub use error::Error;
 pub use message::{ActivationMessage, ControllerId, InvokerId};
 
@@ -77,6 +79,43 @@ pub trait InvokerBus: Send + Sync + 'static {
     /// The records of these activations are safe: their messages may be
     /// forgotten. Saying it twice, or of unknown ones, is fine.
     async fn done(&self, activations: &[ActivationId]) -> Result<(), Error>;
+
+    /// Whether a message is promised to end in a record by now. Only those are
+    /// run again or leave a dead letter: of the others somebody hears at once.
+    async fn is_accepted(&self, _activation: ActivationId) -> bool {
+        false
+    }
+
+    /// Puts an accepted message that was received aside, until it is due, with
+    /// a failed run added to its history. Returns once that is as durable as
+    /// the message itself. `false` where it cannot be: of a message that was
+    /// not accepted, or since too many wait. It is with its receiver then, as
+    /// before. A bus that keeps nothing need not have this.
+    async fn retry(&self, _message: &ActivationMessage, _attempt: Attempt, _due: Due) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    /// The record of this activation is safe, and a trigger is to hear of its
+    /// failure: the message is kept until that was done. Returns once that is
+    /// durable.
+    async fn bury(&self, activation: ActivationId, _letter: Letter) -> Result<(), Error> {
+        self.done(&[activation]).await
+    }
+}
+
+/// Dead letters on their way to whoever fires triggers. Each is given out until
+/// it is posted, across crashes too.
+#[async_trait]
+pub trait Letters: Send + Sync + 'static {
+    /// The next one, with the message that it is about; `None` once the bus is
+    /// closed. Dropping the future loses nothing.
+    async fn next_letter(&self) -> Option<(Arc<ActivationMessage>, Letter)>;
+
+    /// It could not be posted now: it comes again, after the others.
+    fn put_back(&self, activation: ActivationId);
+
+    /// Its trigger was fired, or never will be. The message is forgotten.
+    fn posted(&self, activation: ActivationId);
 }
 
 /// A message and its history.
@@ -86,6 +125,16 @@ pub struct Delivery {
     pub message: Arc<ActivationMessage>,
     /// Whether an earlier life of an invoker had it.
     pub redelivered: Redelivered,
+    /// Runs of it that failed, the first one first; a run that was interrupted
+    /// since is not among them.
+    pub earlier: Vec<Attempt>,
+}
+
+impl Delivery {
+    /// A message that nobody had before.
+    pub fn first(message: Arc<ActivationMessage>) -> Delivery {
+        Delivery { message, redelivered: Redelivered::No, earlier: Vec::new() }
+    }
 }
 
 /// What an earlier life did with a message.

@@ -55,6 +55,9 @@ pub struct ActivationMessage {
     pub locked_args: BTreeMap<String, String>,
     /// The activation that caused this one.
     pub cause: Option<ActivationId>,
+    /// Whether it was started by the dead letter of another one: it leaves
+    /// none itself, so that letters cannot go round in circles. Ours.
+    pub of_letter: bool,
 }
 
 /// Says which activation it is. What it was given is nobody else's business.
@@ -88,6 +91,8 @@ struct Wire {
     locked_args: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<ActivationId>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    of_letter: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +159,7 @@ impl Serialize for ActivationMessage {
             init_args: self.init_args.clone(),
             locked_args: self.locked_args.clone(),
             cause: self.cause,
+            of_letter: self.of_letter,
         }
         .serialize(serializer)
     }
@@ -186,6 +192,7 @@ impl<'de> Deserialize<'de> for ActivationMessage {
             init_args: wire.init_args,
             locked_args: wire.locked_args,
             cause: wire.cause,
+            of_letter: wire.of_letter,
         })
     }
 }

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use whisker_bus::Letters;
 use whisker_dispatch::Dispatch;
 use whisker_entity::{EntityName, EntityPath, Identity, Millis, Parameters, TransactionId};
 use whisker_secrets::Secrets;
@@ -92,7 +94,13 @@ pub(crate) struct Call<'a> {
 impl<'a> Call<'a> {
     /// On whose behalf this invokes something.
     pub fn caller(&self) -> Caller {
-        Caller { who: self.who.clone(), transaction: self.transaction.clone(), began: self.began, cause: None }
+        Caller {
+            who: self.who.clone(),
+            transaction: self.transaction.clone(),
+            began: self.began,
+            cause: None,
+            of_letter: false,
+        }
     }
 
     /// The request's headers.
@@ -167,6 +175,12 @@ impl Controller {
                 _ = identities.next() => self.authenticator.forget(),
             }
         }
+    }
+
+    /// Fires the triggers that hear of activations that failed for good, until
+    /// cancelled: what is left waits on the bus.
+    pub async fn post_letters(self: Arc<Self>, letters: Arc<dyn Letters>, cancel: CancellationToken) {
+        triggers::letter::post(self, letters, cancel).await;
     }
 
     /// Waits until sequences and compositions have ended and the controller's

@@ -31,6 +31,8 @@ pub struct Caller {
     pub began: Millis,
     /// The activation that it is a part of.
     pub cause: Option<ActivationId>,
+    /// Whether a dead letter is the occasion.
+    pub of_letter: bool,
 }
 
 impl Caller {
@@ -111,6 +113,7 @@ pub async fn single(
         init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
         locked_args,
         cause: caller.cause,
+        of_letter: caller.of_letter,
     };
     match controller.dispatch.invoke(Arc::new(message), wait).await? {
         Outcome::Accepted => Ok(Invoked::Accepted(id)),

@@ -3,6 +3,7 @@
 mod delete;
 mod fire;
 mod get;
+pub(crate) mod letter;
 mod put;
 
 use whisker_entity::{EntityName, QualifiedName};

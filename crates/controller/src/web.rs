@@ -148,7 +148,7 @@ async fn run(
         };
         asked.arguments(given)
     };
-    let caller = Caller { who: owner.clone(), transaction: transaction.clone(), began, cause: None };
+    let caller = Caller { who: owner.clone(), transaction: transaction.clone(), began, cause: None, of_letter: false };
     let wait = Some(controller.config.limits.blocking_wait);
     match invocation::invoke(controller, &caller, resolved, payload, wait).await? {
         Invoked::Accepted(id) => Ok(Reply::error(StatusCode::ACCEPTED, messages::WEB_NOT_READY).activation(id)),

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use whisker_bus::{Acknowledgement, ActivationMessage, ControllerId, Delivery, Error, InvokerBus, Redelivered};
+use whisker_bus::{Acknowledgement, ActivationMessage, ControllerId, Delivery, Error, InvokerBus};
 use whisker_entity::{
     Action, ActionLimits, Activation, ActivationId, AuthKey, EntityPath, Exec, ExecCode, Identity, NamespaceLimits,
     Parameters, TransactionId, Version,
@@ -117,8 +117,9 @@ impl Caller {
             init_args: vec![],
             locked_args: Default::default(),
             cause: None,
+            of_letter: false,
         };
-        self.send.send(Delivery { message: Arc::new(message), redelivered: Redelivered::No }).unwrap();
+        self.send.send(Delivery::first(Arc::new(message))).unwrap();
         receiver.await.unwrap();
     }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use whisker_bus::{Delivery, InvokerBus};
-use whisker_entity::{ActivationId, Millis};
+use whisker_entity::{Activation, ActivationId, Millis};
 use whisker_pool::Pool;
 use whisker_sandbox::Sandbox;
 use whisker_secrets::Secrets;
@@ -170,8 +170,17 @@ impl Engine {
 }
 
 impl Safe for Engine {
-    async fn are_safe(&self, ids: &[ActivationId]) {
-        if let Err(error) = self.bus.done(ids).await {
+    async fn are_safe(&self, ids: &[ActivationId], records: &[Arc<Activation>]) {
+        let buried = self.bury(records).await;
+        let done: Vec<ActivationId>;
+        let forgotten = match buried.is_empty() {
+            true => ids,
+            false => {
+                done = ids.iter().copied().filter(|id| !buried.contains(id)).collect();
+                &done
+            }
+        };
+        if let Err(error) = self.bus.done(forgotten).await {
             // The bus delivers them again some day; the store knows them then.
             let error = &error as &dyn std::error::Error;
             tracing::warn!(activations = ids.len(), error, "The bus was not told that records are safe");

@@ -7,8 +7,8 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 use tokio_util::sync::CancellationToken;
-use whisker_bus::{ActivationMessage, Delivery, InvokerBus, Redelivered};
-use whisker_entity::{Millis, Status};
+use whisker_bus::{ActivationMessage, Attempt, Delivery, InvokerBus, Redelivered};
+use whisker_entity::{Activation, Millis, Status};
 use whisker_pool::Event;
 use whisker_sandbox::Sandbox;
 use whisker_secrets::Secrets;
@@ -157,7 +157,7 @@ async fn shut_down(engine: &Arc<Engine>) {
 impl Engine {
     /// Takes one message.
     fn take(self: &Arc<Self>, delivery: Delivery, permit: Permit) {
-        let Delivery { message, redelivered } = delivery;
+        let Delivery { message, redelivered, earlier } = delivery;
         if !self.take_up(message.activation) {
             // As after each crash that left records in the spool.
             tracing::info!(activation.id = %message.activation, "A message that is here already is not taken again");
@@ -165,35 +165,45 @@ impl Engine {
         }
         let engine = self.clone();
         match redelivered {
-            Redelivered::AfterStart => drop(self.tasks.spawn(async move { engine.recover(message, permit).await })),
+            Redelivered::AfterStart => {
+                drop(self.tasks.spawn(async move { engine.recover(message, earlier, permit).await }));
+            }
             Redelivered::No => match self.resolver.known(&message) {
-                Some(resolved) => self.enter(message, resolved, permit),
-                None => drop(self.tasks.spawn(async move { engine.resolve(message, permit).await })),
+                Some(resolved) => self.enter(message, resolved, earlier, permit),
+                None => drop(self.tasks.spawn(async move { engine.resolve(message, earlier, permit).await })),
             },
         }
     }
 
-    fn enter(self: &Arc<Self>, message: Arc<ActivationMessage>, resolved: Resolved, permit: Permit) {
+    fn enter(
+        self: &Arc<Self>,
+        message: Arc<ActivationMessage>,
+        resolved: Resolved,
+        earlier: Vec<Attempt>,
+        permit: Permit,
+    ) {
+        let job = Box::new(Job { message, action: resolved.action.clone(), earlier, permit });
         // The controller checked what was put; what is allowed may have become
         // less since.
-        let allowed = self.config.allowance(&message.user.limits);
+        let allowed = self.config.allowance(&job.message.user.limits);
         if let Err(error) = allowed.actions.check(&resolved.action.limits) {
             let Outcome { response, .. } = Outcome::error(Status::ApplicationError, &error.to_string());
             let engine = self.clone();
             self.tasks.spawn(async move {
-                engine.conclude(&message, record::of_unknown(&message, engine.wall(), response)).await;
-                drop(permit);
+                let activation = record::of_unknown(&job.message, engine.wall(), response);
+                let Job { message, action, earlier, .. } = &*job;
+                let sequel = engine.sequel(message, action, earlier, Status::ApplicationError).await;
+                engine.follow(*job, Arc::new(activation), sequel.without_another(), false).await;
             });
             return;
         }
-        let job = Box::new(Job { message, action: resolved.action.clone(), permit });
         let want = job.want(resolved);
         self.tell(Event::Arrived { run: job, want });
     }
 
-    async fn resolve(self: Arc<Self>, message: Arc<ActivationMessage>, permit: Permit) {
+    async fn resolve(self: Arc<Self>, message: Arc<ActivationMessage>, earlier: Vec<Attempt>, permit: Permit) {
         match self.resolver.read(&message).await {
-            Ok(resolved) => self.enter(message, resolved, permit),
+            Ok(resolved) => self.enter(message, resolved, earlier, permit),
             Err(Outcome { response, .. }) => {
                 self.conclude(&message, record::of_unknown(&message, self.wall(), response)).await;
                 drop(permit);
@@ -202,13 +212,20 @@ impl Engine {
     }
 
     /// A former life had begun to run this one, and nobody knows how far it
-    /// came: unless its record is there, it is recorded as interrupted.
-    async fn recover(self: Arc<Self>, message: Arc<ActivationMessage>, permit: Permit) {
+    /// came: unless its record is there, that run was interrupted. It is
+    /// followed by another where the action asks for that, and else recorded.
+    async fn recover(self: Arc<Self>, message: Arc<ActivationMessage>, earlier: Vec<Attempt>, permit: Permit) {
         let id = message.activation;
         let mut pause = self.config.store_retry / 64;
-        let known = loop {
-            match self.activations.known(&message.user.namespace, &[id]).await {
-                Ok(known) => break !known.is_empty(),
+        let record = loop {
+            match self.recorded(&message).await {
+                Ok(record) => break record,
+                // It is there, and says nothing.
+                Err(error @ whisker_store::Error::Corrupt(..)) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(activation.id = %id, error, "A record cannot be read");
+                    return self.spool.forget(id);
+                }
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(activation.id = %id, error, "The store cannot say whether it has a record");
@@ -220,23 +237,41 @@ impl Engine {
                 () = self.stop.cancelled() => return self.let_go(&[id]),
             }
         };
-        if known {
-            self.spool.skip(id);
+        if let Some(record) = record {
+            self.spool.skip(Arc::new(record));
             return;
         }
         tracing::warn!(
             activation.id = %id,
             transaction.id = %message.transaction,
             action.name = %message.action,
-            "A run of a former life is recorded as interrupted"
+            "A run of a former life was interrupted"
         );
         self.meters.interrupted.increment(1);
         let response = Outcome::whisk_error(words::INTERRUPTED).response;
-        let activation = match self.resolver.read(&message).await {
-            Ok(resolved) => record::of_run(&message, &resolved.action, Times::none(self.wall()), false, response),
-            Err(_) => record::of_unknown(&message, self.wall(), response),
-        };
-        self.conclude(&message, activation).await;
-        drop(permit);
+        match self.resolver.read(&message).await {
+            Ok(resolved) => {
+                let job = Job { message, action: resolved.action, earlier, permit };
+                let times = Times::none(self.wall());
+                let activation = record::of_run(&job.message, &job.action, times, false, response);
+                self.end(job, activation).await;
+            }
+            Err(_) => {
+                self.conclude(&message, record::of_unknown(&message, self.wall(), response)).await;
+                drop(permit);
+            }
+        }
+    }
+
+    /// The record of a message's activation, if the store has it.
+    async fn recorded(&self, message: &ActivationMessage) -> Result<Option<Activation>, whisker_store::Error> {
+        if self.activations.known(&message.user.namespace, &[message.activation]).await?.is_empty() {
+            return Ok(None);
+        }
+        match self.activations.get(&message.user.namespace, message.activation).await {
+            // Forgotten for its age in between.
+            Err(whisker_store::Error::Missing) => Ok(None),
+            found => found.map(Some),
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! What it promises to a controller:
 //!
 //! - A message that it took ends in exactly one record, or stays on the bus.
-//!   A run that was under way when the server died is not run again: it is
-//!   recorded as interrupted.
+//!   A run that was under way when the server died is not run again, unless
+//!   its action asks for retries: it is recorded as interrupted.
 //! - The outcome of a blocking activation goes back as soon as it is known,
 //!   before its logs are collected and its record is written.
 //! - A finished record is on this host's disk, in the [`Spool`], before the
@@ -22,6 +22,7 @@
 //! does the container's next run if one waits: there is no task in between to
 //! be woken, since a wake-up across cores costs more than the run's transport.
 
+mod again;
 mod arguments;
 mod cache;
 mod config;

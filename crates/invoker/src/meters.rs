@@ -11,6 +11,8 @@ pub(crate) struct Meters {
     warm: Counter,
     pub failed_starts: Counter,
     pub interrupted: Counter,
+    pub retries: Counter,
+    pub letters: Counter,
     pub wait: Histogram,
     pub init: Histogram,
     pub run: Histogram,
@@ -32,6 +34,8 @@ impl Meters {
         describe_counter!(STARTS, Unit::Count, "Runs, by what their container was when they came");
         describe_counter!("invoker_container_start_failed_total", Unit::Count, "Containers that could not be made");
         describe_counter!("invoker_interrupted_total", Unit::Count, "Runs that a crash or a shutdown cut off");
+        describe_counter!("invoker_retries_total", Unit::Count, "Failed runs that are followed by another");
+        describe_counter!("invoker_dead_letters_total", Unit::Count, "Failed activations that a trigger is to hear of");
         describe_histogram!("invoker_wait_seconds", Unit::Seconds, "From the request to the beginning of init or run");
         describe_histogram!("invoker_activation_init_seconds", Unit::Seconds, "Initialisations");
         describe_histogram!("invoker_activation_run_seconds", Unit::Seconds, "Runs");
@@ -50,6 +54,8 @@ impl Meters {
             warm: counter!(STARTS, "state" => "warm"),
             failed_starts: counter!("invoker_container_start_failed_total"),
             interrupted: counter!("invoker_interrupted_total"),
+            retries: counter!("invoker_retries_total"),
+            letters: counter!("invoker_dead_letters_total"),
             wait: histogram!("invoker_wait_seconds"),
             init: histogram!("invoker_activation_init_seconds"),
             run: histogram!("invoker_activation_run_seconds"),

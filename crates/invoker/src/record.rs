@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use time::OffsetDateTime;
-use whisker_bus::ActivationMessage;
+use whisker_bus::{ActivationMessage, Attempt};
 use whisker_entity::{Action, Activation, MB, Millis, Parameters, Response, Status};
 use whisker_sandbox::{LogLine, Logs, Stream};
 
@@ -100,6 +100,12 @@ pub(crate) fn log_lines(logs: Logs, limit_mb: u32, status: Status, now: Millis) 
         notice(words::LOGS_OF_DEVELOPER_ERROR.into());
     }
     lines
+}
+
+/// The line between the log of a failed run and that of the next.
+pub(crate) fn attempt_line(number: u32, attempt: &Attempt) -> String {
+    let text = words::attempt(number, attempt.duration, attempt.status, &attempt.error);
+    line(&LogLine { time_us: (attempt.start + attempt.duration) * 1000, stream: Stream::Stderr, text })
 }
 
 /// `TIME STREAM: TEXT`, the time 30 columns wide.

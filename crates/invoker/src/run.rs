@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
-use whisker_bus::{Acknowledgement, ActivationMessage};
+use whisker_bus::{Acknowledgement, ActivationMessage, Attempt};
 use whisker_entity::{Action, Activation, ExecCode, MB, Status};
 use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
 use whisker_sandbox::{Container, Error, ImageFault, Init, Run};
@@ -23,6 +23,8 @@ use crate::{
 pub(crate) struct Job {
     pub message: Arc<ActivationMessage>,
     pub action: Arc<Action>,
+    /// Runs of it that failed.
+    pub earlier: Vec<Attempt>,
     /// Its place among those in flight, until its record is spooled.
     pub permit: Permit,
 }
@@ -73,10 +75,15 @@ impl Engine {
             outcome = Outcome::whisk_error(words::INTERRUPTED);
             self.meters.interrupted.increment(1);
         }
-        let Job { message, action, permit } = *ticket.run;
+        let job = *ticket.run;
+        let Job { message, action, earlier, .. } = &job;
         let status = outcome.response.status;
-        let mut activation = Arc::new(record::of_run(&message, &action, times, outcome.timed_out, outcome.response));
-        self.answer(&message, &activation).await;
+        let sequel = self.sequel(message, action, earlier, status).await;
+        let mut activation = Arc::new(record::of_run(message, action, times, outcome.timed_out, outcome.response));
+        let answered = !sequel.is_again();
+        if answered {
+            self.answer(message, &activation).await;
+        }
 
         let limit_mb = action.limits.logs;
         let logs = guarded(container.logs(message.activation, u64::from(limit_mb) * MB)).await;
@@ -89,8 +96,7 @@ impl Engine {
                 Arc::make_mut(&mut activation).logs = lines;
             }
         }
-        self.leave(&message, activation).await;
-        drop(permit);
+        self.follow(job, activation, sequel, answered).await;
         next
     }
 
@@ -249,29 +255,28 @@ impl Engine {
 
     /// Ends a run that no container took.
     pub async fn refuse(self: Arc<Self>, ticket: Ticket<Box<Job>>, refusal: Refusal) {
-        let Job { message, action, permit } = *ticket.run;
+        let job = *ticket.run;
         let words = match refusal {
             // The bus still has it, for another life or another invoker.
-            Refusal::Closed => return self.let_go(&[message.activation]),
+            Refusal::Closed => return self.let_go(&[job.message.activation]),
             Refusal::QueueFull => words::TOO_MANY_WAIT,
             Refusal::TooLarge | Refusal::NotStarted => words::NOT_PROVISIONED,
         };
         let response = Outcome::whisk_error(words).response;
-        let activation = record::of_run(&message, &action, Times::none(self.wall()), false, response);
-        self.conclude(&message, activation).await;
-        drop(permit);
+        let activation = record::of_run(&job.message, &job.action, Times::none(self.wall()), false, response);
+        self.end(job, activation).await;
     }
-
 
     /// Ends a run whose image cannot be started.
     pub async fn blame_image(self: Arc<Self>, ticket: Ticket<Box<Job>>, fault: Arc<ImageFault>) {
-        let Job { message, action, permit } = *ticket.run;
+        let job = *ticket.run;
         let response = Outcome::error(Status::DeveloperError, &words::image(&fault)).response;
-        let activation = record::of_run(&message, &action, Times::none(self.wall()), false, response);
-        self.conclude(&message, activation).await;
-        drop(permit);
+        let activation = record::of_run(&job.message, &job.action, Times::none(self.wall()), false, response);
+        self.end(job, activation).await;
     }
-    /// Ends an activation that never ran.
+
+    /// Ends an activation whose action is not known, and so not what should
+    /// follow.
     pub async fn conclude(&self, message: &ActivationMessage, activation: Activation) {
         let activation = Arc::new(activation);
         self.answer(message, &activation).await;
@@ -279,7 +284,7 @@ impl Engine {
     }
 
     /// Sends the outcome to whoever waits for it.
-    async fn answer(&self, message: &ActivationMessage, activation: &Arc<Activation>) {
+    pub async fn answer(&self, message: &ActivationMessage, activation: &Arc<Activation>) {
         if !message.blocking {
             return;
         }
@@ -292,13 +297,18 @@ impl Engine {
     }
 
     /// Leaves the record in the spool, then says that the run is over.
-    async fn leave(&self, message: &ActivationMessage, activation: Arc<Activation>) {
+    pub async fn leave(&self, message: &ActivationMessage, activation: Arc<Activation>) {
         let system_error = activation.response.status == Status::WhiskError;
         if message.user.limits.store_activations == Some(false) {
-            self.spool.skip(activation.id);
+            self.spool.skip(activation);
         } else {
             self.spool.append(activation, self.config.spool_memory_bytes).await;
         }
+        self.complete(message, system_error).await;
+    }
+
+    /// Says that a run is over and its place free.
+    pub async fn complete(&self, message: &ActivationMessage, system_error: bool) {
         let completion = Acknowledgement::Completion {
             controller: message.controller.clone(),
             transaction: message.transaction.clone(),

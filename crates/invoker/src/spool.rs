@@ -24,6 +24,8 @@ use whisker_entity::{Activation, ActivationId};
 use whisker_journal::{Journal, Token};
 use whisker_store::Activations;
 
+use crate::again;
+
 /// Tag of a journal entry: 16 bytes of id, then the record's JSON.
 const RECORD: u8 = 1;
 const ID_BYTES: usize = 16;
@@ -58,8 +60,9 @@ enum Body {
     Held(Arc<Activation>, Option<Token>),
     /// In the journal only.
     OnDisk(Token),
-    /// Not to be stored: its namespace wants no records.
-    Unwanted,
+    /// Not to be stored: its namespace wants no records, or the store has it.
+    /// It still tells what its message is kept for.
+    Unwanted(Option<Arc<Activation>>),
 }
 
 /// How records are written.
@@ -73,8 +76,8 @@ pub(crate) struct Pace {
 
 /// Hears which records are safe.
 pub(crate) trait Safe: Sync {
-    /// These are; called after each batch.
-    fn are_safe(&self, ids: &[ActivationId]) -> impl Future<Output = ()> + Send;
+    /// These are; called after each batch, with all that is known of them.
+    fn are_safe(&self, ids: &[ActivationId], records: &[Arc<Activation>]) -> impl Future<Output = ()> + Send;
 }
 
 impl Spool {
@@ -148,8 +151,16 @@ impl Spool {
 
     /// Takes note of a run whose record is not wanted. It waits for its turn
     /// like one that is, and so counts for its place.
-    pub(crate) fn skip(&self, id: ActivationId) {
-        self.push(self.state(), Pending { id, body: Body::Unwanted, bytes: OVERHEAD_BYTES });
+    pub(crate) fn skip(&self, record: Arc<Activation>) {
+        let id = record.id;
+        // Only what a dead letter is made of is worth its memory.
+        let record = Some(record).filter(|record| again::letter_of(record).is_some());
+        self.push(self.state(), Pending { id, body: Body::Unwanted(record), bytes: OVERHEAD_BYTES });
+    }
+
+    /// The same of a record that cannot be read.
+    pub(crate) fn forget(&self, id: ActivationId) {
+        self.push(self.state(), Pending { id, body: Body::Unwanted(None), bytes: OVERHEAD_BYTES });
     }
 
     /// Returns when less than `limit_bytes` are to be written.
@@ -214,7 +225,7 @@ impl Spool {
 
     /// Writes the first few; `false` if the store did not take them.
     async fn write_batch(&self, store: &dyn Activations, safe: &impl Safe, pace: Pace) -> bool {
-        let batch = self.batch(pace);
+        let mut batch = self.batch(pace);
         if !batch.records.is_empty()
             && let Err(error) = store.put(&batch.records).await
         {
@@ -238,12 +249,13 @@ impl Spool {
         }
         self.room.notify_waiters();
         self.journal.release_all(batch.tokens);
-        safe.are_safe(&batch.ids).await;
+        batch.records.append(&mut batch.unwanted);
+        safe.are_safe(&batch.ids, &batch.records).await;
         true
     }
 
     fn batch(&self, pace: Pace) -> Batch {
-        let mut batch = Batch { length: 0, records: vec![], ids: vec![], tokens: vec![] };
+        let mut batch = Batch::default();
         let mut bytes = 0;
         let state = self.state();
         for pending in state.queue.iter().take(pace.batch_records) {
@@ -270,7 +282,7 @@ impl Spool {
                         continue;
                     }
                 },
-                Body::Unwanted => {}
+                Body::Unwanted(record) => batch.unwanted.extend(record.clone()),
             }
             batch.ids.push(pending.id);
         }
@@ -299,9 +311,11 @@ impl Spool {
 }
 
 /// The first few of the queue, ready to be written.
+#[derive(Default)]
 struct Batch {
     length: usize,
     records: Vec<Arc<Activation>>,
+    unwanted: Vec<Arc<Activation>>,
     ids: Vec<ActivationId>,
     tokens: Vec<Token>,
 }

@@ -1,6 +1,7 @@
 //! What users read in records, in OpenWhisk's words (`ErrorResponse.scala`).
 //! Clients match on them.
 
+use whisker_entity::Status;
 use whisker_sandbox::ImageFault;
 
 pub(crate) const ABNORMAL_INIT: &str = "The action did not initialize and exited unexpectedly.";
@@ -17,6 +18,8 @@ pub(crate) const LOGS_OF_DEVELOPER_ERROR: &str =
 /// Ours: OpenWhisk loses what a killed invoker held.
 pub(crate) const INTERRUPTED: &str =
     "The platform was interrupted while the action was running. The action may have had effects and was not run again.";
+/// Ours: what an attempt says that was followed by another.
+pub(crate) const INTERRUPTED_ATTEMPT: &str = "The platform was interrupted while the action was running.";
 /// Ours.
 pub(crate) const TOO_MANY_WAIT: &str = "The platform has too many activations waiting. Please try again later.";
 /// Ours: the text passed OpenWhisk's test for base64 and still is none.
@@ -58,4 +61,10 @@ pub(crate) fn too_long(length_bytes: u64, limit_bytes: u64, beginning: &str) -> 
 
 pub(crate) fn logs_truncated(limit_bytes: u64) -> String {
     format!("Logs were truncated because the total bytes size exceeds the limit of {limit_bytes} bytes.")
+}
+
+/// Ours: OpenWhisk runs nothing twice.
+pub(crate) fn attempt(number: u32, duration_ms: u64, status: Status, error: &str) -> String {
+    let article = if status == Status::WhiskError { "a" } else { "an" };
+    format!("Attempt {number} ended after {duration_ms} ms with {article} {}: {error}", status.words())
 }

@@ -38,15 +38,18 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     // First what belongs to one server at a time: a second one ends here.
     let place = configure::store(&settings.store, &data_dir, settings.durability)?;
     let store = place.open_patiently().await?;
-    let (bus, recovered) = EmbeddedBus::open(configure::bus(settings, &data_dir)).context("cannot open the bus")?;
+    let bus_config = whisker_bus_embedded::Config { now: Some(now()), ..configure::bus(settings, &data_dir) };
+    let (bus, recovered) = EmbeddedBus::open(bus_config).context("cannot open the bus")?;
     let bus = Arc::new(bus);
     let spool = Spool::open(configure::journal(settings, &data_dir, "spool")).context("cannot open the spool")?;
     let records = Records::open(configure::journal(settings, &data_dir, "records"), store.activations.clone())
         .context("cannot open the journal of promised records")?;
-    if recovered.queued + recovered.interrupted > 0 {
+    if recovered.queued + recovered.interrupted + recovered.waiting + recovered.letters > 0 {
         tracing::info!(
             queued = recovered.queued,
             interrupted = recovered.interrupted,
+            waiting = recovered.waiting,
+            letters = recovered.letters,
             "accepted activations of an earlier life are taken up"
         );
     }
@@ -85,6 +88,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let stop_listening = CancellationToken::new();
     let listening = tokio::spawn(listener.run(controller.clone(), stop_listening.clone()));
     let renewing = tls.map(|tls| tokio::spawn(tls.run(stop_listening.clone())));
+    let posting = tokio::spawn(controller.clone().post_letters(bus.clone(), stop_listening.clone()));
 
     // Looking at what the host offers blocks for some milliseconds, which the
     // first requests need not wait for.
@@ -130,6 +134,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     if over.is_err() {
         tracing::warn!("requests did not end in time and are cut off");
     }
+    // One at a time is fired, and a fire that began ends among the sequences.
+    let _ = tokio::time::timeout_at(grace, posting).await;
     let over = tokio::time::timeout_at(grace, controller.close()).await;
     if over.is_err() {
         tracing::warn!("sequences did not end in time: those that were accepted are recorded as interrupted");

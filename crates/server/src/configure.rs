@@ -78,6 +78,7 @@ pub fn journal(settings: &Serve, data_dir: &Path, name: &str) -> whisker_journal
 pub fn bus(settings: &Serve, data_dir: &Path) -> whisker_bus_embedded::Config {
     whisker_bus_embedded::Config {
         queue_messages: settings.queue_max,
+        aside_messages: settings.retries_max,
         ..whisker_bus_embedded::Config::new(journal(settings, data_dir, "bus"))
     }
 }

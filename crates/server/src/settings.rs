@@ -215,6 +215,9 @@ pub struct Serve {
     /// Accepted activations that wait or run; more are refused with 503
     #[arg(long, env = "WHISKER_QUEUE_MAX", default_value = "100000", help_heading = "Keeping")]
     pub queue_max: usize,
+    /// Failed activations that wait for their next run or to be told of; beyond it none is retried
+    #[arg(long, env = "WHISKER_RETRIES_MAX", default_value = "10000", help_heading = "Keeping")]
+    pub retries_max: usize,
 
     /// How parameters of actions and packages are encrypted where they are kept
     #[arg(long, env = "WHISKER_PARAMETER_ENCRYPTION", default_value = "off", help_heading = "Keeping")]

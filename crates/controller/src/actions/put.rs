@@ -3,6 +3,7 @@
 use http::StatusCode;
 use whisker_api::{ActionPut, ActionRules, action_view, messages};
 use whisker_entity::{Action, ActionLimits, Exec, Millis, Parameters, QualifiedName, Version};
+use whisker_retry::{Policy, dead_letter};
 use whisker_store::Document;
 
 use crate::{
@@ -44,6 +45,7 @@ pub async fn put(controller: &Controller, call: Call<'_>, name: QualifiedName) -
     if let Some(exec) = &put.exec {
         check_exec(controller, exec).await?;
     }
+    check_retries(&put, &name)?;
     let components = put.exec.as_ref().and_then(Exec::components).map(<[_]>::to_vec);
     if let Some(components) = &components {
         entitle::parts(controller, &who, None, components).await?;
@@ -89,6 +91,22 @@ async fn check_exec(controller: &Controller, exec: &Exec) -> Result<(), Rejectio
     let (platform, exec) = (controller.platform.clone(), exec.clone());
     let checked = tokio::task::spawn_blocking(move || platform.check_code(&exec)).await;
     checked.map_err(|_| Rejection::Internal(messages::INTERNAL))?.map_err(Rejection::Bad)
+}
+
+/// Refuses wishes for retries that cannot be understood, or are in vain: a
+/// sequence and a conductor are run part by part, each of them waited for.
+/// Only what this body says is looked at.
+fn check_retries(put: &ActionPut, name: &QualifiedName) -> Result<(), Rejection> {
+    let Some(annotations) = &put.annotations else { return Ok(()) };
+    let bad = |error: whisker_retry::Invalid| Rejection::Bad(error.to_string());
+    let policy = Policy::of(annotations).map_err(bad)?;
+    let letter = dead_letter(annotations, &name.path.namespace).map_err(bad)?;
+    let composed =
+        put.exec.as_ref().is_some_and(|exec| exec.components().is_some()) || annotations.is_truthy("conductor", false);
+    if composed && (policy.is_some() || letter.is_some()) {
+        return Err(Rejection::Bad(messages::RETRIES_OF_COMPOSITION.into()));
+    }
+    Ok(())
 }
 
 fn create(name: QualifiedName, put: ActionPut, usual: ActionLimits, now: Millis) -> Result<Action, Rejection> {

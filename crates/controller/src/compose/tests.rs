@@ -237,6 +237,7 @@ fn caller(store_activations: Option<bool>) -> Caller {
         transaction: TransactionId::system("test"),
         began: 0,
         cause: None,
+        of_letter: false,
     }
 }
 

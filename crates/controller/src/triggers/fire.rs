@@ -58,8 +58,9 @@ pub async fn fire(controller: &Controller, call: Call<'_>, name: &QualifiedName)
     }
     let result = payload.to_text();
     let arguments = payload.over(&headers).over(&trigger.parameters);
-    let fire = Fire { id: environment::activation_id(caller.began), caller, trigger, result, arguments };
-    let (id, shared) = (fire.id, controller.shared()?);
+    let id = environment::activation_id(caller.began);
+    let fire = Fire { id, caller, cause: None, trigger, result, arguments };
+    let shared = controller.shared()?;
     controller.records.see_through(async move { fire.deliver(&shared).await }).await?;
     Ok(Reply::json(StatusCode::ACCEPTED, &json!({"activationId": id})).activation(id))
 }
@@ -68,10 +69,38 @@ fn links(trigger: &Trigger) -> &[(QualifiedName, Link)] {
     trigger.rules.as_ref().map_or(&[], |links| &links.0)
 }
 
+/// Fires a trigger of whoever's activation `cause` was, for the platform: with
+/// its own rights and within its limits, but without a request. Fired with the
+/// same id again, after a crash, it does nothing.
+pub async fn fire_for(
+    controller: &Controller,
+    caller: Caller,
+    (id, cause): (ActivationId, ActivationId),
+    name: &QualifiedName,
+    payload: Payload,
+) -> Result<(), Rejection> {
+    throttle(controller, &caller.who, caller.began)?;
+    let trigger = find::<Trigger>(controller, name).await?;
+    if !links(&trigger).iter().any(|(_, link)| link.status == RuleStatus::Active) {
+        return Ok(());
+    }
+    if controller.records.is_full() {
+        return Err(Rejection::Unavailable);
+    }
+    if !controller.activations.known(&caller.who.namespace, &[id]).await?.is_empty() {
+        return Ok(());
+    }
+    let result = payload.to_text();
+    let arguments = payload.over(&trigger.parameters);
+    Fire { id, caller, cause: Some(cause), trigger, result, arguments }.deliver(controller).await
+}
+
 /// A trigger that was fired.
 struct Fire {
     id: ActivationId,
     caller: Caller,
+    /// The activation whose dead letter it is.
+    cause: Option<ActivationId>,
     trigger: Found<Trigger>,
     /// What its record shows: the payload as it came.
     result: Arc<RawValue>,
@@ -99,7 +128,7 @@ impl Fire {
             id: self.id,
             start: caller.began,
             end: 0,
-            cause: None,
+            cause: self.cause,
             response: Response { status: Status::Success, result: Some((*self.result).to_owned()), size: None },
             logs,
             version: self.trigger.version,

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, dead_code, reason = "tests; each file uses its part")]
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +20,9 @@ use tokio::{
     time::{self, Instant},
 };
 use tokio_util::sync::CancellationToken;
-use whisker_bus::{Acknowledgement, ActivationMessage, ControllerId, Delivery, Error, InvokerBus, Redelivered};
+use whisker_bus::{
+    Acknowledgement, ActivationMessage, Attempt, ControllerId, Delivery, Due, Error, InvokerBus, Letter, Redelivered,
+};
 use whisker_entity::{
     Action, ActionLimits, Activation, ActivationId, Allowance, AuthKey, EntityName, EntityPath, Exec, ExecCode,
     Identity, LimitRange, LimitRanges, Millis, NamespaceLimits, Parameters, QualifiedName, TransactionId, Version,
@@ -43,6 +45,9 @@ pub enum Told {
     Result(ActivationId),
     Completion(ActivationId, bool),
     Done(ActivationId),
+    /// Back for another run, after so many.
+    Retry(ActivationId, usize),
+    Buried(ActivationId, Letter),
 }
 
 #[derive(Default)]
@@ -52,6 +57,10 @@ pub struct TestBus {
     results: Mutex<HashMap<ActivationId, Arc<Activation>>>,
     arrived: Notify,
     pub refuses: AtomicBool,
+    /// Whether no message may wait for another run.
+    pub full: AtomicBool,
+    accepted: Mutex<HashSet<ActivationId>>,
+    failures: Mutex<HashMap<ActivationId, Vec<Attempt>>>,
 }
 
 /// What one life of an invoker has of the world. A dead one gets no answer
@@ -122,6 +131,40 @@ impl InvokerBus for Line<TestBus> {
     async fn done(&self, activations: &[ActivationId]) -> Result<(), Error> {
         let bus = self.to().await;
         activations.iter().for_each(|id| bus.tell(Told::Done(*id)));
+        Ok(())
+    }
+
+    /// What nobody waits for was accepted.
+    async fn is_accepted(&self, activation: ActivationId) -> bool {
+        self.to().await.accepted.lock().unwrap().contains(&activation)
+    }
+
+    async fn retry(&self, message: &ActivationMessage, attempt: Attempt, due: Due) -> Result<bool, Error> {
+        let bus = self.to().await;
+        if bus.full.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
+        let earlier = {
+            let mut failures = bus.failures.lock().unwrap();
+            let earlier = failures.entry(message.activation).or_default();
+            earlier.push(attempt);
+            earlier.clone()
+        };
+        bus.tell(Told::Retry(message.activation, earlier.len()));
+        let (to, message) = (self.to.clone(), Arc::new(message.clone()));
+        tokio::spawn(async move {
+            time::sleep(due.after).await;
+            to.queue.lock().unwrap().push_back(Delivery { message, redelivered: Redelivered::No, earlier });
+            to.arrived.notify_one();
+        });
+        Ok(true)
+    }
+
+    async fn bury(&self, activation: ActivationId, letter: Letter) -> Result<(), Error> {
+        let bus = self.to().await;
+        bus.tell(Told::Buried(activation, letter));
+        // So that tests wait for one thing.
+        bus.tell(Told::Done(activation));
         Ok(())
     }
 }
@@ -301,16 +344,28 @@ impl World {
 
     /// Writes `guest/NAME`, whose code is also its name, and answers its revision.
     pub async fn action(&self, name: &str, limits: ActionLimits) -> Revision {
-        self.write(name, limits, None).await
+        self.write(name, limits, &[], None).await
+    }
+
+    /// The same with annotations.
+    pub async fn annotated(&self, name: &str, annotations: &[(&str, Value)]) -> Revision {
+        self.write(name, limits(), annotations, None).await
     }
 
     pub async fn update(&self, name: &str, limits: ActionLimits, revision: &Revision) -> Revision {
-        self.write(name, limits, Some(revision)).await
+        self.write(name, limits, &[], Some(revision)).await
     }
 
-    async fn write(&self, name: &str, limits: ActionLimits, based_on: Option<&Revision>) -> Revision {
+    async fn write(
+        &self,
+        name: &str,
+        limits: ActionLimits,
+        more: &[(&str, Value)],
+        based_on: Option<&Revision>,
+    ) -> Revision {
         let mut annotations = Parameters::default();
         annotations.set_value("provide-api-key", false);
+        more.iter().for_each(|(key, value)| annotations.set_value(key, value.clone()));
         let action = Action {
             namespace: EntityPath::root(guest()),
             name: name.parse().unwrap(),
@@ -348,6 +403,7 @@ impl World {
             init_args: vec![],
             locked_args: Default::default(),
             cause: None,
+            of_letter: false,
         }
     }
 
@@ -357,7 +413,14 @@ impl World {
 
     pub fn deliver_as(&self, message: ActivationMessage, redelivered: Redelivered) -> ActivationId {
         let id = message.activation;
-        self.bus.queue.lock().unwrap().push_back(Delivery { message: Arc::new(message), redelivered });
+        if !message.blocking {
+            self.bus.accepted.lock().unwrap().insert(id);
+        }
+        self.bus.queue.lock().unwrap().push_back(Delivery {
+            message: Arc::new(message),
+            redelivered,
+            earlier: Vec::new(),
+        });
         self.bus.arrived.notify_one();
         id
     }

@@ -8,7 +8,7 @@ AIO ?=
 CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO),--test aio)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-api test-clients bench check docs
+.PHONY: help run build images test test-api test-clients bench check docs
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +20,9 @@ run: ## Install what is missing, build, start the server, show a function run, g
 
 build: ## The binary as it is released: target/release/whisker
 	$(CARGO) build --release --locked -p whisker-server
+
+images: ## Docker images of the runtimes, as whisker/action-nodejs-v20:latest and so on
+	scripts/images.sh
 
 test: ## Everything: units, contracts, launchers, and the real binary from outside
 	@scripts/install-deps.sh test

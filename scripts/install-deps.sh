@@ -24,6 +24,7 @@ need nft nftables
 [ -x /usr/bin/python3 ] || packages="$packages python3"
 if [ "$task" = test ]; then
     need npm npm
+    need dockerd docker.io
     need ruby ruby
     need php php-cli
     need openssl openssl

@@ -28,9 +28,9 @@ use whisker_frame::{Head, Parser, Sink};
 
 use crate::output::Output;
 
-/// Longest answer that is passed on. A platform keeps no more than some
-/// megabytes of one; this only keeps it from filling the container's memory.
-const ANSWER_BYTES: usize = 64 << 20;
+/// What is kept of an answer. A platform takes no longer one, and of those no
+/// more than some megabytes; this keeps it from filling the container's memory.
+const ANSWER_BYTES: usize = 16 << 20;
 
 /// Longest log line that is passed on whole; launchers cut them at a quarter.
 const LINE_BYTES: usize = 64 << 10;
@@ -43,13 +43,13 @@ const SILENT: u8 = 70;
 
 /// What a launcher said of an order.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Said {
-    /// The result, or the answer to `init`.
-    Result(Vec<u8>),
-    /// It failed as a developer's error.
-    Failure(Vec<u8>),
-    /// More than anyone would read: its length in bytes.
-    TooLong(u64),
+pub(crate) struct Said {
+    /// Whether it failed as a developer's error.
+    pub failed: bool,
+    /// The JSON, or its beginning.
+    pub json: Vec<u8>,
+    /// Bytes of it that were not kept.
+    pub missing: u64,
 }
 
 /// A running launcher.
@@ -205,22 +205,21 @@ impl Sink for Heard {
     }
 
     fn line(&mut self, head: Head, payload: &[u8], length: u64) {
-        let whole = payload.len() as u64 == length;
-        let said = |kind: fn(Vec<u8>) -> Said| if whole { kind(payload.to_vec()) } else { Said::TooLong(length) };
+        let missing = length - payload.len() as u64;
+        let said = |failed| Said { failed, json: payload.to_vec(), missing };
         // Whoever asked may have gone away; the sentinels are due all the same.
         match head {
             Head::Line { stream, .. } => self.output.line(stream, payload),
             Head::Init => {
                 self.output.flush();
                 if let Some(waits) = self.init.take() {
-                    let _ = waits.send(said(Said::Result));
+                    let _ = waits.send(said(false));
                 }
             }
             Head::Result(activation) | Head::Failure(activation) => {
                 let Some(waits) = self.runs.remove(&activation) else { return };
                 self.output.end();
-                let failed = matches!(head, Head::Failure(_));
-                let _ = waits.send(said(if failed { Said::Failure } else { Said::Result }));
+                let _ = waits.send(said(matches!(head, Head::Failure(_))));
             }
             // No launcher of ours says such a thing.
             Head::Bare => {}

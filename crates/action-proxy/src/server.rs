@@ -151,13 +151,10 @@ impl Proxy {
             Err(error) => return answer::unreadable(&error),
         };
         drop(init);
-        match self.launcher.init(&line).await {
-            Some(Said::Result(said)) => {
-                let failed = serde_json::from_slice::<Value>(&said).is_ok_and(|said| said.get("error").is_some());
-                answer::raw(if failed { StatusCode::BAD_GATEWAY } else { StatusCode::OK }, said)
-            }
-            other => unheard(other).await,
-        }
+        let Some(Said { json, missing, .. }) = self.launcher.init(&line).await else { return silence().await };
+        let failed = serde_json::from_slice::<Value>(&json).is_ok_and(|said| said.get("error").is_some());
+        let status = if failed || missing > 0 { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+        answer::cut(status, json, missing)
     }
 
     async fn run(&self, body: &[u8]) -> Answer {
@@ -176,24 +173,15 @@ impl Proxy {
         let turn = if self.concurrent { None } else { Some(self.turn.lock().await) };
         let said = self.launcher.run(activation, &line).await;
         drop(turn);
-        match said {
-            Some(Said::Result(result)) => answer::raw(StatusCode::OK, result),
-            Some(Said::Failure(error)) => answer::raw(StatusCode::BAD_GATEWAY, error),
-            other => unheard(other).await,
-        }
+        let Some(Said { failed, json, missing }) = said else { return silence().await };
+        answer::cut(if failed { StatusCode::BAD_GATEWAY } else { StatusCode::OK }, json, missing)
     }
 }
 
-/// What there is to say where the launcher said nothing of use. One that ended
-/// takes this process with it: its caller hears of that, and of nothing else.
-async fn unheard(said: Option<Said>) -> Answer {
-    match said {
-        Some(Said::TooLong(length)) => {
-            let words = format!("The action's answer of {length} bytes is too long to be passed on.");
-            answer::error(StatusCode::BAD_GATEWAY, &words)
-        }
-        _ => std::future::pending().await,
-    }
+/// A launcher that ended takes this process with it: its caller hears of that,
+/// and of nothing else.
+async fn silence() -> Answer {
+    std::future::pending().await
 }
 
 /// Unpacks code, or writes it as `exec`.

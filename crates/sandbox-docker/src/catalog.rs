@@ -1,6 +1,6 @@
 //! Which image a kind runs in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use whisker_sandbox::image_of;
@@ -11,9 +11,18 @@ use crate::{Config, image::Image};
 #[derive(Debug)]
 pub(crate) struct Catalog {
     kinds: BTreeMap<String, Image>,
-    /// Black boxes that are the platform's own: they end output with sentinels
-    /// and are there.
-    native: BTreeSet<String>,
+    /// Black boxes that are the platform's own, by the names that users give
+    /// them: they end output with sentinels, and the settings say which they are.
+    native: BTreeMap<String, Native>,
+}
+
+/// A black box of the platform's.
+#[derive(Debug)]
+struct Native {
+    /// Without tag.
+    name: String,
+    /// In the place of the user's.
+    tag: Option<String>,
 }
 
 /// What a container is made of.
@@ -64,8 +73,11 @@ impl Catalog {
         let (prefix, tag) = (config.image_prefix.as_deref(), config.image_tag.as_deref());
         let rows = manifest.runtimes.values().flatten();
         let kinds = rows.map(|row| (row.kind.clone(), row.image.image(prefix, tag))).collect();
-        // As users name them: with the manifest's tag, or with another.
-        let native = manifest.blackboxes.iter().map(|name| name.image(None, Some("")).as_str().to_owned()).collect();
+        let native = manifest.blackboxes.iter().map(|name| {
+            let native = Native { name: name.image(prefix, Some("")).to_string(), tag: config.image_tag.clone() };
+            (name.image(None, Some("")).to_string(), native)
+        });
+        let native = native.collect();
         Ok(Catalog { kinds, native })
     }
 
@@ -74,11 +86,13 @@ impl Catalog {
         match image_of(kind) {
             None => Some(Made { image: self.kinds.get(kind)?.clone(), foreign: false }),
             Some(name) => {
-                let bare = name.split_once('@').map_or(name, |(bare, _)| bare);
                 let image = Image::new(name);
-                let bare = image.tag().map_or(bare, |tag| bare.strip_suffix(&format!(":{tag}")).unwrap_or(bare));
-                let foreign = !self.native.contains(bare);
-                Some(Made { image, foreign })
+                let Some(native) = self.native.get(image.bare()) else { return Some(Made { image, foreign: true }) };
+                let image = match native.tag.as_deref().or(image.tag()) {
+                    Some(tag) => Image::new(format!("{}:{tag}", native.name)),
+                    None => Image::new(native.name.clone()),
+                };
+                Some(Made { image, foreign: false })
             }
         }
     }
@@ -123,5 +137,12 @@ mod tests {
         ] {
             assert_eq!(made(|_| {}, &black_box(name)), Some((name.to_owned(), foreign)));
         }
+        let ours = |config: &mut Config| {
+            config.image_prefix = Some("mine".into());
+            config.image_tag = Some("1".into());
+        };
+        let native = made(ours, &black_box("openwhisk/dockerskeleton"));
+        assert_eq!(native, Some(("mine/dockerskeleton:1".to_owned(), false)));
+        assert_eq!(made(ours, &black_box("me/image")), Some(("me/image".to_owned(), true)));
     }
 }

@@ -26,6 +26,15 @@ impl Image {
         }
     }
 
+    /// Without tag and digest.
+    pub(crate) fn bare(&self) -> &str {
+        let name = self.0.split_once('@').map_or(self.0.as_str(), |(name, _)| name);
+        match self.tag() {
+            Some(tag) => &name[..name.len() - tag.len() - 1],
+            None => name,
+        }
+    }
+
     /// The tag, where it has one.
     pub(crate) fn tag(&self) -> Option<&str> {
         let name = self.0.split_once('@').map_or(self.0.as_str(), |(name, _)| name);
@@ -77,5 +86,7 @@ mod tests {
         }
         assert_eq!(Image::new("host:5000/image").to_pull(), "host:5000/image:latest");
         assert_eq!(Image::new("a@sha256:00").to_pull(), "a@sha256:00");
+        assert_eq!(Image::new("host:5000/image:1@sha256:00").bare(), "host:5000/image");
+        assert_eq!(Image::new("host:5000/image").bare(), "host:5000/image");
     }
 }

@@ -130,7 +130,7 @@ impl Parts {
 
     /// Whether the image says that its root may be read-only; pulls it if it is
     /// not there.
-    async fn is_read_only(&self, made: &Made, pulled: bool) -> Result<bool, Error> {
+    async fn is_read_only(&self, made: &Made, start: &Start, pulled: bool) -> Result<bool, Error> {
         let image = &made.image;
         for attempt in 0.. {
             let seen = self.daemon.call(SHORT, |docker| docker.inspect_image(image.as_str())).await;
@@ -142,10 +142,10 @@ impl Parts {
                 Err(failed) if failed.is_missing() && attempt == 0 && !pulled => {
                     if let Err(said) = self.pulls.pull(image).await {
                         tracing::warn!(%image, %said, "an image is missing and could not be pulled");
-                        return Err(self.not_pulled(made));
+                        return Err(self.not_pulled(made, start));
                     }
                 }
-                Err(failed) if failed.is_missing() => return Err(self.not_pulled(made)),
+                Err(failed) if failed.is_missing() => return Err(self.not_pulled(made, start)),
                 Err(failed) => return Err(Failed::host("look at an image")(failed)),
             }
         }
@@ -153,19 +153,20 @@ impl Parts {
     }
 
     /// A user's image is their mistake; one of the manifest's is the operator's.
-    fn not_pulled(&self, made: &Made) -> Error {
+    fn not_pulled(&self, made: &Made, start: &Start) -> Error {
         let image = made.image.to_string();
         if made.foreign {
             return Error::Image(ImageFault::NotPulled(image));
         }
-        Error::host("have a runtime's image")(std::io::Error::other(format!(
-            "{image} is neither here nor could it be pulled; it is built by `make images`, or named by \
-             --docker-image-prefix and --docker-image-tag"
-        )))
+        let reason = format!(
+            "its image {image} is neither here nor could it be pulled; `make images` builds it, and \
+             --docker-image-prefix and --docker-image-tag name others"
+        );
+        Error::Unavailable { kind: start.kind.clone(), reason }
     }
 
     async fn make(&self, made: &Made, start: &Start, pulled: bool) -> Result<Arc<dyn Container>, Error> {
-        let read_only = self.is_read_only(made, pulled).await?;
+        let read_only = self.is_read_only(made, start, pulled).await?;
         let body = confine::body(&self.config, &made.image, &self.networking.name, start, read_only);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         // A former life may have left its own behind: names are this life's.
@@ -182,10 +183,10 @@ impl Parts {
             Err(failed) => {
                 body.bury();
                 Err(match failed {
-                    // The runtime below the daemon says so, in these words.
-                    Failed::Refused { message, .. }
-                        if made.foreign && message.contains("executable file not found") =>
-                    {
+                    // As daemons answer where the program of an image is not
+                    // there or may not be run.
+                    Failed::Refused { status: 400, message } if made.foreign => {
+                        tracing::warn!(image = %made.image, %message, "an image could not be started");
                         Error::Image(ImageFault::NoCommand(made.image.to_string()))
                     }
                     failed => Failed::host("start a container")(failed),

@@ -16,9 +16,10 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{binary_path, eventually};
+use crate::{Builder, Server, binary_path, eventually};
 
 /// Longest that a daemon may take to answer, the one before it to be cleared
 /// away included. It takes two seconds; machines that run tests are busy.
@@ -57,6 +58,16 @@ wait
 grep -o " $folder[^ ]*" /proc/self/mountinfo | sort -r | xargs -r umount -l
 rm -rf "$folder"
 "#;
+
+/// What a language's image is made of: its packages, and programs that belong
+/// to none.
+const LANGUAGES: [(&str, &[&str], &[&str]); 5] = [
+    ("native", &["perl-base", "python3"], &[]),
+    ("nodejs", &["nodejs"], &[]),
+    ("php", &["php-cli"], &["/usr/bin/php"]),
+    ("python", &["python3"], &[]),
+    ("ruby", &["ruby"], &[]),
+];
 
 /// A running daemon.
 pub struct Docker {
@@ -179,6 +190,36 @@ impl Docker {
             tag,
             &context.path().display().to_string(),
         ]);
+    }
+
+    /// Settings for a server whose containers are this daemon's, with the images
+    /// of these languages.
+    #[track_caller]
+    pub fn server(&self, languages: &[&str]) -> Builder {
+        let manifest = include_str!("../../../runtimes/manifest.json");
+        let manifest: Value = serde_json::from_str(manifest).expect("the manifest is JSON");
+        for language in languages {
+            let parts = LANGUAGES.iter().find(|(name, ..)| name == language);
+            let (_, packages, programs) = parts.unwrap_or_else(|| panic!("nobody knows what {language} is made of"));
+            let base = format!("test/base-{language}:1");
+            self.import(&base, packages, programs);
+            self.build(language, &base, &format!("test/{language}:1"));
+            let kinds = manifest["runtimes"][language].as_array();
+            let names = match kinds {
+                Some(kinds) => kinds.iter().map(|kind| &kind["image"]["name"]).collect(),
+                None => vec![&manifest["blackboxes"][0]["name"]],
+            };
+            for name in names {
+                let name = name.as_str().expect("images have names");
+                self.ask(&["tag", &format!("test/{language}:1"), &format!("test/{name}:1")]);
+            }
+        }
+        Server::builder()
+            .flag("--containers", "docker")
+            .flag("--docker-host", &self.host())
+            .flag("--docker-image-prefix", "test")
+            .flag("--docker-image-tag", "1")
+            .flag("--docker-pull", "missing")
     }
 
     /// Builds an image from a recipe's text and files beside it.

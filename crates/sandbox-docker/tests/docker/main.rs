@@ -8,3 +8,8 @@
 
 mod common;
 mod contract;
+mod faults;
+mod images;
+mod isolation;
+mod lives;
+mod registry;

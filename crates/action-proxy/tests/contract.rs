@@ -1,0 +1,210 @@
+//! The proxy as a platform meets it: over HTTP, with a launcher of this
+//! repository behind it, and its two streams.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+const END: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running proxy with Python behind it.
+struct Proxy {
+    child: Child,
+    port: u16,
+    _folder: tempfile::TempDir,
+}
+
+impl Proxy {
+    fn start() -> Proxy {
+        // Free a moment ago; nobody else asks for a port by number.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let folder = tempfile::tempdir().unwrap();
+        let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/python/launcher.py");
+        let child = Command::new(env!("CARGO_BIN_EXE_whisker-action-proxy"))
+            .args(["--port", &port.to_string(), "--folder"])
+            .arg(folder.path().join("action"))
+            .args(["python3", "-B"])
+            .arg(launcher)
+            .env_remove("__OW_ALLOW_CONCURRENT")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Proxy { child, port, _folder: folder }
+    }
+
+    fn connection(&self) -> TcpStream {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match TcpStream::connect(("127.0.0.1", self.port)) {
+                Ok(connection) => return connection,
+                Err(error) => assert!(Instant::now() < patience, "{error}"),
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Status and body; `None` if it hung up.
+    fn sends(&self, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+        let mut connection = self.connection();
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        connection.write_all(request.as_bytes()).unwrap();
+        let mut reader = BufReader::new(connection);
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            head.push(line.to_lowercase());
+        }
+        let status = head[0].split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let mut body = vec![0; length.trim().parse().unwrap()];
+        reader.read_exact(&mut body).ok()?;
+        Some((status, serde_json::from_slice(&body).unwrap()))
+    }
+
+    fn posts(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.sends("POST", path, &body.to_string()).unwrap()
+    }
+
+    fn init(&self, code: &str) -> (u16, Value) {
+        self.posts("/init", &json!({ "value": { "name": "tested", "main": "main", "code": code, "binary": false } }))
+    }
+
+    /// What it wrote to both streams by its end, which is brought about if it
+    /// has not come by itself.
+    fn ends(mut self, how: Option<&str>) -> (ExitStatus, Vec<String>, Vec<String>) {
+        if let Some(signal) = how {
+            let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+            assert!(killed.unwrap().success());
+        }
+        let lines = |stream: &mut dyn Read| {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        let status = self.child.wait().unwrap();
+        let (stdout, stderr) = (lines(self.child.stdout.as_mut().unwrap()), lines(self.child.stderr.as_mut().unwrap()));
+        (status, stdout, stderr)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // No error matters any more: it is gone, or was gone before.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn error(words: &str) -> Value {
+    json!({ "error": words })
+}
+
+#[test]
+fn an_action_is_initialised_once_and_runs_any_number_of_times() {
+    let proxy = Proxy::start();
+    assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (500, error("no action defined yet")));
+    let code = "import os, sys\ndef main(args):\n    print('out', args['n'])\n    print('err', args['n'], file=sys.stderr)\n    \
+                return {'n': args['n'], 'id': os.environ['__OW_ACTIVATION_ID'], 'ns': os.environ['__OW_NAMESPACE']}\n";
+    assert_eq!(proxy.init(code), (200, json!({ "ok": true })));
+    assert_eq!(proxy.init(code), (403, error("Cannot initialize the action more than once.")));
+    for n in 0..3 {
+        let id = format!("{n:032x}");
+        let run = json!({ "value": { "n": n }, "namespace": "guest", "activation_id": id });
+        assert_eq!(proxy.posts("/run", &run), (200, json!({ "n": n, "id": id, "ns": "guest" })));
+    }
+    let (_, stdout, stderr) = proxy.ends(Some("-TERM"));
+    assert_eq!(stdout, ["out 0", END, "out 1", END, "out 2", END]);
+    let again = "Cannot initialize the action more than once.";
+    assert_eq!(stderr, [again, "err 0", END, "err 1", END, "err 2", END]);
+}
+
+#[test]
+fn what_cannot_be_initialised_says_why() {
+    for (body, status, words) in [
+        (json!({}), 403, "Missing main/no code to execute."),
+        (json!({ "value": {} }), 403, "Missing main/no code to execute."),
+        (json!({ "value": { "code": "", "main": "" } }), 403, "Missing main/no code to execute."),
+        (json!({ "value": { "code": "!", "binary": true } }), 400, "cannot decode the request"),
+        (json!({ "value": 7 }), 400, "Error unmarshaling request"),
+        (json!({ "value": { "code": "def main(:" } }), 502, "The action failed to generate or locate a binary."),
+    ] {
+        let proxy = Proxy::start();
+        let (answered, said) = proxy.posts("/init", &body);
+        assert_eq!(answered, status, "{body}: {said}");
+        assert!(said["error"].as_str().unwrap().starts_with(words), "{body}: {said}");
+    }
+    let proxy = Proxy::start();
+    let (status, said) = proxy.sends("POST", "/init", "{").unwrap();
+    assert_eq!(status, 400, "{said}");
+    assert_eq!(proxy.sends("GET", "/init", "").unwrap().0, 405);
+    assert_eq!(proxy.sends("POST", "/", "{}").unwrap().0, 404);
+}
+
+#[test]
+fn a_failed_init_ends_the_log() {
+    let proxy = Proxy::start();
+    assert_eq!(proxy.init("def main(:").0, 502);
+    let (_, stdout, stderr) = proxy.ends(Some("-TERM"));
+    assert_eq!(stdout, [END]);
+    assert_eq!(stderr.last().unwrap(), END);
+}
+
+#[test]
+fn archives_are_unpacked_and_run_where_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.zip");
+    let script = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1], 'w')\n\
+                  z.writestr('__main__.py', 'import other\\ndef main(args):\\n    return {\"text\": open(\"data/x\").read() + other.y}')\n\
+                  z.writestr('other.py', 'y = \"z\"')\nz.writestr('data/x', 'x')\nz.close()\n";
+    assert!(Command::new("python3").args(["-c", script]).arg(&path).status().unwrap().success());
+    let code = STANDARD.encode(std::fs::read(path).unwrap());
+    let proxy = Proxy::start();
+    let init = json!({ "value": { "name": "a", "main": "main", "code": code, "binary": true } });
+    assert_eq!(proxy.posts("/init", &init), (200, json!({ "ok": true })));
+    assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "text": "xz" })));
+}
+
+#[test]
+fn results_that_are_none_are_the_developers_error() {
+    let proxy = Proxy::start();
+    assert_eq!(proxy.init("def main(args):\n    return args.get('give')\n").0, 200);
+    let words = "The action did not return a dictionary or array.";
+    assert_eq!(proxy.posts("/run", &json!({ "value": { "give": 7 } })), (502, error(words)));
+    assert_eq!(proxy.posts("/run", &json!({ "value": { "give": [1] } })), (200, json!([1])));
+}
+
+#[test]
+fn a_result_of_a_megabyte_comes_back() {
+    let proxy = Proxy::start();
+    assert_eq!(proxy.init("def main(args):\n    return args\n").0, 200);
+    let value = json!({ "text": "ü".repeat(500_000) });
+    assert_eq!(proxy.posts("/run", &json!({ "value": value })), (200, value));
+}
+
+#[test]
+fn it_ends_as_its_launcher_ends() {
+    for (code, status) in [("os._exit(3)", 3), ("os.kill(os.getpid(), 9)", 137)] {
+        let proxy = Proxy::start();
+        assert_eq!(proxy.init(&format!("import os\ndef main(args):\n    print('last')\n    {code}\n")).0, 200);
+        assert_eq!(proxy.sends("POST", "/run", &json!({ "value": {} }).to_string()), None);
+        let (ended, stdout, _) = proxy.ends(None);
+        assert_eq!((ended.code(), stdout), (Some(status), vec!["last".to_owned()]));
+    }
+}

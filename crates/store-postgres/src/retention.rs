@@ -70,7 +70,7 @@ impl Postgres {
                     )
                     .await?;
                 let (records, older) = row.map_or((0, true), |row| (row.get::<_, i64>(0), row.get(1)));
-                let goes = end <= not_before || records > 0 && records <= surplus;
+                let goes = end <= not_before || surplus > 0 && records <= surplus;
                 if goes && !older && (records > FEW || records <= 0) {
                     // A row that no tally knows of would go with the table; it
                     // is as old as the rest.

@@ -16,6 +16,7 @@
 
 pub mod activations;
 pub mod entities;
+pub mod outage;
 pub mod samples;
 pub mod subjects;
 

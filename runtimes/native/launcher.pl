@@ -41,8 +41,9 @@ use constant NOT_BUILT    => 'The action failed to generate or locate a binary. 
 use constant NOT_A_RESULT => 'The action did not return a dictionary or array.';
 
 my ($orders, $frames);
-# The program, once there is one, and the folder that it runs in.
-my ($program, $home);
+# The program, once there is one, and the folder that it runs in; the same
+# folder, if it was made here.
+my ($program, $home, $own);
 my $begun = 0;
 # Variables of all runs, and runs under way by process.
 my (%environment, %runs);
@@ -233,9 +234,11 @@ sub load_action {
         }
     }
     if ($folder eq '') {
-        $folder = "/tmp/action.$$";
+        # Outside of a sandbox /tmp is everybody's, and process ids come again.
+        my $try = 0;
+        $folder = "/tmp/action.$$." . $try++ until $folder ne '' && mkdir $folder or $try > 100;
         my $file;
-        my $written = mkdir($folder) && open($file, '>', "$folder/exec") && print($file $code) && close $file;
+        my $written = open($file, '>', "$folder/exec") && print($file $code) && close $file;
         if (!$written || !chmod 0755, "$folder/exec") {
             send_frames(framed('E', $id, "The action's code cannot be written to $folder/exec: $!"));
             return NOT_BUILT;
@@ -246,6 +249,7 @@ sub load_action {
         return NOT_BUILT;
     }
     ($program, $home) = ("$folder/exec", $folder);
+    $own = $folder if ($init->{folder} // 'null') eq 'null';
     return;
 }
 
@@ -310,7 +314,8 @@ sub listen_to {
     my $stream = $run->{streams}{$letter};
     my $out = '';
     while ($stream->{pipe}) {
-        my $count = sysread $stream->{pipe}, $stream->{tail}, READ_BYTES, length $stream->{tail};
+        my $known = length $stream->{tail};
+        my $count = sysread $stream->{pipe}, $stream->{tail}, READ_BYTES, $known;
         if (!defined $count) {
             next if $! == EINTR;
             last if $! == EAGAIN;
@@ -320,9 +325,10 @@ sub listen_to {
             last;
         }
         my $start = 0;
-        while ((my $end = index $stream->{tail}, "\n", $start) >= 0) {
+        # Each byte is looked at once, however long a line is.
+        while ((my $end = index $stream->{tail}, "\n", $known) >= 0) {
             $out .= line($run, $letter, substr $stream->{tail}, $start, $end - $start);
-            $start = $end + 1;
+            $known = $start = $end + 1;
         }
         substr $stream->{tail}, 0, $start, '';
         # A long line waits for its end only if it may be the result.
@@ -337,8 +343,16 @@ sub listen_to {
     send_frames($out);
 }
 
+# Not by a pattern, which would begin anew at every blank in between.
+sub trim_end {
+    my ($text) = @_;
+    chop $$text while substr($$text, -1) =~ /^\s/;
+}
+
+# Looks at the beginning alone: after a match Perl copies the whole text when
+# that is added to.
 sub may_be_result {
-    return $_[0] =~ /^\s*[\[\{]/;
+    return substr($_[0], 0, 1024) =~ /^\s*[\[\{]/;
 }
 
 # Frames for a line that was read, or for the one that was kept before it.
@@ -366,7 +380,8 @@ sub finish {
         $out .= line($run, $letter, $tail) if length $tail;
     }
     my $result = $run->{kept} // '';
-    $result =~ s/^\s+|\s+\z//g;
+    $result =~ s/^\s+//;
+    trim_end(\$result);
     if (($? & 127) == POSIX::SIGKILL) {
         # For want of memory, most likely. The server knows, and asks for the
         # reason when the launcher is gone as well.
@@ -390,17 +405,19 @@ sub split_order {
     my ($line) = @_;
     return unless $line =~ /^\s*\{\s*"value"\s*:\s*/;
     my $start = $+[0];
-    $line =~ s/\s*\}\s*\z// or return;
+    trim_end(\$line);
+    return if chop $line ne '}';
+    trim_end(\$line);
     my %context;
-    while ($line =~ /"\z/) {
+    while (substr($line, -1) eq '"') {
         my $at = length $line;
         do {
             $at = rindex $line, ',', $at - 1;
             return if $at < $start;
         } until substr($line, $at) =~ /^,\s*"([a-z_]+)"\s*:\s*("(?:[^"\\]|\\.)*")\z/;
         $context{$1} = as_text($2);
-        $line = substr $line, 0, $at;
-        $line =~ s/\s+\z//;
+        substr $line, $at, length($line) - $at, '';
+        trim_end(\$line);
     }
     return unless ($context{activation_id} // '') =~ /^[0-9a-f]{32}\z/;
     return (substr($line, $start), \%context);
@@ -457,12 +474,18 @@ sub serve {
         my $from = length $read;
         my $count = sysread $orders, $read, READ_BYTES, $from;
         next if !defined $count && $! == EINTR;
-        _exit(0) unless $count;
+        leave() unless $count;
         while ((my $end = index $read, "\n", $from) >= 0) {
             obey(substr $read, 0, $end + 1, '');
             $from = 0;
         }
     }
+}
+
+# Ends, whatever programs still do.
+sub leave {
+    unlink "$own/exec" and rmdir $own if defined $own;
+    _exit(0);
 }
 
 take_input();

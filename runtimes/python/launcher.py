@@ -12,8 +12,10 @@ because a fresh container waits for every import up here.
 It refuses to guess: an order that it cannot read ends the process, or the run
 when the order says which one it is. It sets no limits of its own on time, memory
 or sizes, since the sandbox around it does, and it is no wall: user code runs
-beside it and could reach it. Runs never overlap, also in a container that is
-started as concurrent.
+beside it and could reach it.
+
+Runs overlap only in a container that was initialised as concurrent: on one event
+loop if the action's function is asynchronous, else in a thread each.
 """
 
 import io
@@ -49,14 +51,34 @@ class Refusal(Exception):
     """Initialisation failed, for the reason given; details are in the log."""
 
 
+class Owner:
+    """One run, or the initialisation: owns the log lines written under it."""
+
+    __slots__ = ("activation", "tails", "done")
+
+    def __init__(self, activation):
+        self.activation = activation
+        # What comes after the last newline, by stream.
+        self.tails = {}
+        self.done = False
+
+
 class Frames:
     """The way out. One lock, since threads of user code print as they like."""
 
     def __init__(self, fd):
         self.fd = fd
         self.lock = RLock()
-        self.activation = b"0" * 32
+        # Whose is what is printed now; among overlapping runs, the fallback.
+        self.owner = Owner(b"0" * 32)
+        # Follows overlapping runs through their calls; a context variable.
+        self.story = None
         self.logs = ()
+
+    def current(self):
+        if self.story is None:
+            return self.owner
+        return self.story.get(None) or self.owner
 
     def send(self, data):
         """Writes frames, all of them, before it returns."""
@@ -77,7 +99,7 @@ class Frames:
         select.select((), (self.fd,), ())
         return 0
 
-    def end(self, frame):
+    def end(self, frame, owner):
         """Sends a last frame, after the lines that were left unfinished."""
         try:
             data = frame.encode()
@@ -85,9 +107,10 @@ class Frames:
             # Half of a surrogate pair is no character: strict parsers refuse it.
             data = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in frame).encode()
         with self.lock:
-            for log in self.logs:
-                if log.tail:
-                    log.finish()
+            if owner.tails:
+                for log in self.logs:
+                    log.finish(owner)
+            owner.done = True
             self.send(data)
 
 
@@ -102,7 +125,6 @@ class Log(io.RawIOBase):
         self.frames = frames
         self.letter = letter
         self.fd = fd
-        self.tail = b""
         self.framed = True
 
     def write(self, data):
@@ -110,23 +132,30 @@ class Log(io.RawIOBase):
         if not self.framed:
             return os.write(self.fd, data)
         with self.frames.lock:
+            owner = self.frames.current()
             lines = data.split(b"\n")
-            lines[0] = self.tail + lines[0]
-            self.tail = lines.pop()
-            if len(self.tail) > LINE_BYTES:
-                *full, self.tail = pieces(self.tail)
+            if owner.tails:
+                lines[0] = owner.tails.pop(self.letter, b"") + lines[0]
+            tail = lines.pop()
+            if len(tail) > LINE_BYTES:
+                *full, tail = pieces(tail)
                 lines += full
+            if tail:
+                if owner.done:
+                    lines.append(tail)
+                else:
+                    owner.tails[self.letter] = tail
             if lines:
-                self.emit(lines)
+                self.emit(owner, lines)
         return len(data)
 
-    def finish(self):
+    def finish(self, owner):
         """Sends the line that has no end."""
-        line, self.tail = self.tail, b""
-        self.emit([line])
+        if line := owner.tails.pop(self.letter, b""):
+            self.emit(owner, [line])
 
-    def emit(self, lines):
-        head = b"%s %s %d " % (self.letter, self.frames.activation, time.time_ns() // 1000)
+    def emit(self, owner, lines):
+        head = b"%s %s %d " % (self.letter, owner.activation, time.time_ns() // 1000)
         out = bytearray()
         for line in lines:
             for piece in pieces(line) if len(line) > LINE_BYTES else (line,):
@@ -201,7 +230,6 @@ def leave_forks_out(frames, orders):
         frames.lock = RLock()
         for log in frames.logs:
             log.framed = False
-            log.tail = b""
 
     os.register_at_fork(after_in_child=in_child)
 
@@ -323,22 +351,16 @@ class Runner:
         value = order.get("value")
         try:
             result = self.main({} if value is None else value)
-            kind = type(result)
-            if kind is not dict and kind is not list:
-                if hasattr(result, "__await__"):
-                    result = self.wait_for(result)
-                if not isinstance(result, (dict, list, tuple)):
-                    return failed(activation, NOT_A_RESULT)
-            try:
-                text = encode_strictly(result)
-            except ValueError:
-                # A circle fails again. NaN and infinity are written by Python
-                # alone; no parser of JSON takes them.
-                return failed(activation, NOT_JSON + encode(result))
+            if hasattr(result, "__await__"):
+                result = self.wait_for(result)
+            return answer(activation, result)
         except Exception as error:
-            show(error, *self.source)
-            text = encode({"error": words(error)})
-        return f"R {activation} {text}\n"
+            return self.excepted(activation, error)
+
+    def excepted(self, activation, error):
+        """The frame for an exception, which is shown."""
+        show(error, *self.source)
+        return f"R {activation} {encode({'error': words(error)})}\n"
 
     def wait_for(self, result):
         """One event loop for all runs: clients that were opened stay usable."""
@@ -356,6 +378,119 @@ class Runner:
             if key != "value" and exported.get(key) != value:
                 exported[key] = value
                 os.environb[b"__OW_" + key.upper().encode()] = as_text(value).encode()
+
+
+class Overlap:
+    """Runs that are under way at once."""
+
+    MOST_THREADS = 500
+    """Runs of a function that is not asynchronous; further ones wait for one of
+    these to end."""
+
+    def __init__(self, frames, orders, runner):
+        import asyncio
+        import concurrent.futures
+        import contextvars
+
+        self.frames = frames
+        self.orders = orders
+        self.runner = runner
+        self.copy_context = contextvars.copy_context
+        frames.story = contextvars.ContextVar("owner")
+        self.awaits = asyncio.iscoroutinefunction(runner.main)
+        self.threads = concurrent.futures.ThreadPoolExecutor(self.MOST_THREADS)
+        self.follow_threads()
+        self.rest = []
+        self.tasks = set()
+        self.process = os.getpid()
+        self.loop = runner.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+
+    def serve(self):
+        """Takes orders until there are no more."""
+        self.loop.add_reader(self.orders.fileno(), self.read)
+        try:
+            self.loop.run_forever()
+        except SystemExit as error:
+            # Threads of other runs would be waited for.
+            self.frames.end("", self.frames.current())
+            os._exit(error.code if isinstance(error.code, int) else int(error.code is not None))
+
+    def read(self):
+        data = self.orders.read1(65536)
+        if not data:
+            self.loop.stop()
+        *lines, last = data.split(b"\n")
+        for line in lines:
+            self.rest.append(line)
+            line = b"".join(self.rest)
+            self.rest.clear()
+            self.begin(line)
+        if last:
+            self.rest.append(last)
+
+    def begin(self, line):
+        order = read_order(self.frames, line)
+        if order is None:
+            return
+        activation = order.get("activation_id")
+        if activation is None:
+            refuse_init(self.frames, order)
+            return
+        owner = self.frames.owner = Owner(activation.encode())
+        self.runner.export(order)
+        context = self.copy_context()
+        context.run(self.frames.story.set, owner)
+        # The loop itself keeps no task alive.
+        task = context.run(self.loop.create_task, self.run(order, owner, context))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def run(self, order, owner, context):
+        activation = order["activation_id"]
+        value = order.get("value")
+        value = {} if value is None else value
+        try:
+            if self.awaits:
+                result = await self.runner.main(value)
+            else:
+                call = (context.copy().run, self.runner.main, value)
+                result = await self.loop.run_in_executor(self.threads, *call)
+                if hasattr(result, "__await__"):
+                    result = await result
+            frame = answer(activation, result)
+        except Exception as error:
+            frame = self.runner.excepted(activation, error)
+        if os.getpid() != self.process:
+            # A fork came back from the user's function.
+            os._exit(0)
+        self.frames.end(frame, owner)
+
+    def follow_threads(self):
+        """Threads that user code starts print for the run that started them."""
+        import threading
+
+        copy_context, start = self.copy_context, threading.Thread.start
+
+        def follow(thread):
+            context, run = copy_context(), thread.run
+            thread.run = lambda: context.run(run)
+            start(thread)
+
+        threading.Thread.start = follow
+
+
+def answer(activation, result):
+    """The frame for a result."""
+    kind = type(result)
+    if kind is not dict and kind is not list and not isinstance(result, (dict, list, tuple)):
+        return failed(activation, NOT_A_RESULT)
+    try:
+        return f"R {activation} {encode_strictly(result)}\n"
+    except ValueError:
+        # A circle fails again. NaN and infinity are written by Python alone; no
+        # parser of JSON takes them.
+        return failed(activation, NOT_JSON + encode(result))
 
 
 def words(error):
@@ -377,33 +512,58 @@ def serve(frames, orders):
     runner = None
     begun = False
     while line := orders.readline():
-        try:
-            order = parse(line.decode())
-            activation = order.get("activation_id")
-        except (ValueError, AttributeError, RecursionError) as error:
-            unreadable(frames, line, error)
+        order = read_order(frames, line)
+        if order is None:
             continue
+        activation = order.get("activation_id")
         if activation is not None:
-            frames.activation = activation.encode()
+            owner = frames.owner = Owner(activation.encode())
             if runner is None:
-                answer = failed(activation, "System not initialized.")
+                frame = failed(activation, "System not initialized.")
             else:
                 runner.export(order)
-                answer = runner.run(order, activation)
-            frames.end(answer)
+                frame = runner.run(order, activation)
+            frames.end(frame, owner)
+        elif begun:
+            refuse_init(frames, order)
         elif "init" in order:
-            if begun:
-                answer = {"error": "Cannot initialize the action more than once."}
-            else:
-                begun = True
-                runner, answer = initialise(frames, order["init"])
-            frames.end(f"I {encode(answer)}\n")
+            begun = True
+            init = order["init"]
+            frames.owner = Owner(init["activation"].encode())
+            runner, said = initialise(frames, init)
+            overlap = runner and init.get("concurrent") and Overlap(frames, orders, runner)
+            frames.end(f"I {encode(said)}\n", frames.owner)
+            if overlap:
+                return overlap.serve()
         else:
-            broken("an order is neither an initialisation nor a run")
+            neither()
+
+
+def read_order(frames, line):
+    """One order; None if it is a run that had to be answered already."""
+    try:
+        order = parse(line.decode())
+        if type(order) is not dict:
+            raise ValueError
+    except (ValueError, RecursionError) as error:
+        return unreadable(frames, line, error)
+    return order
+
+
+def refuse_init(frames, order):
+    """What comes instead of a run once there was an initialisation."""
+    if "init" not in order:
+        neither()
+    said = {"error": "Cannot initialize the action more than once."}
+    with frames.lock:
+        frames.send(f"I {encode(said)}\n".encode())
+
+
+def neither():
+    broken("an order is neither an initialisation nor a run")
 
 
 def initialise(frames, init):
-    frames.activation = init["activation"].encode()
     try:
         main = load(init)
     except Refusal as refusal:
@@ -424,10 +584,10 @@ def unreadable(frames, line, error):
     if not ids:
         # Never show the line: it may hold the user's secrets.
         broken(f"an order of {len(line)} bytes cannot be read ({type(error).__name__})")
-    frames.activation = ids[-1]
+    owner = frames.owner = Owner(ids[-1])
     print(f"The argument cannot be read: {type(error).__name__}", file=sys.stderr)
     message = "Internal system error: the argument cannot be read."
-    frames.end(failed(ids[-1].decode(), message))
+    frames.end(failed(ids[-1].decode(), message), owner)
 
 
 def broken(why):
@@ -447,7 +607,7 @@ def main():
         serve(frames, orders)
     finally:
         # Also on the way out of sys.exit() in user code.
-        frames.end("")
+        frames.end("", frames.current())
     # Threads of user code would keep the process alive.
     os._exit(0)
 

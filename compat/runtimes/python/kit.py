@@ -5,6 +5,7 @@ import sys
 import time
 
 counted = 0
+here = 0
 
 
 def count(args):
@@ -94,6 +95,16 @@ def write(args):
 
 def stdin(args):
     return {"stdin": sys.stdin.read()}
+
+
+def meet(args):
+    global here
+    print(f"{args['name']} comes")
+    here += 1
+    while here < args["runs"]:
+        time.sleep(0.005)
+    print(f"{args['name']} goes", file=sys.stderr)
+    return {"met": args["runs"], "name": args["name"]}
 
 
 def main(args):

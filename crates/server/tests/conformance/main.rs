@@ -100,6 +100,11 @@ fn next(left: &Mutex<Vec<Case>>) -> Option<Case> {
 }
 
 #[test]
+fn native() {
+    conforms("native");
+}
+
+#[test]
 fn nodejs() {
     conforms("nodejs");
 }

@@ -28,6 +28,12 @@ if [ "$task" = test ]; then
     need ruby ruby
     need php php-cli
     need openssl openssl
+    # Toolchains where containers see them, which is below /usr.
+    [ -x /usr/local/go/bin/go ] || [ -x /usr/bin/go ] || packages="$packages golang-go"
+    [ -x /usr/bin/javac ] || [ -x /usr/local/bin/javac ] || packages="$packages default-jdk-headless"
+    [ -e /usr/share/java/gson.jar ] || packages="$packages libgoogle-gson-java"
+    [ -x /usr/bin/cargo ] || [ -x /usr/local/cargo/bin/cargo ] || packages="$packages cargo rustc"
+    ls -d /usr/share/cargo/registry/serde_json-1* >/dev/null 2>&1 || packages="$packages librust-serde-json-dev"
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || packages="$packages postgresql"
 fi
 

@@ -8,13 +8,12 @@ crates=/usr/share/cargo/registry
 work=/tmp/build
 mkdir -p "$work/src" "$work/action/src" "$work/home"
 export HOME="$work/home" CARGO_HOME="$work/home" CARGO_TARGET_DIR="$work/target" CARGO_NET_OFFLINE=true
-cat >"$work/home/config" <<EOF
+cat >"$work/home/config.toml" <<EOF
 [source.crates-io]
 replace-with = "here"
 [source.here]
 directory = "$crates"
 EOF
-cp "$work/home/config" "$work/home/config.toml"
 
 # join PACKAGE: the launcher's package, for an action's of that name.
 join() {
@@ -28,13 +27,17 @@ edition = "2018"
 actions = { path = "action", package = "$1" }
 serde_json = "1"
 
+[profile.release]
+strip = true
+
 [workspace]
 members = ["action"]
 EOF
     cp "$here/launcher.rs" "$work/src/main.rs"
 }
 
-# package: that of an action which is one file.
+# package FILE: that of an action which is one file. What derives takes as long
+# to compile as all the rest, so that it is there for those who name it.
 package() {
     cat >"$work/action/Cargo.toml" <<EOF
 [package]
@@ -43,10 +46,13 @@ version = "0.0.0"
 edition = "2018"
 
 [dependencies]
-serde = { version = "1", features = ["derive"] }
-serde_derive = "1"
+serde = "1"
 serde_json = "1"
 EOF
+    if grep -Eq 'serde_derive|derive\(|Serialize' "$1"; then
+        sed -i 's/^serde = .*/serde = { version = "1", features = ["derive"] }\nserde_derive = "1"/' \
+            "$work/action/Cargo.toml"
+    fi
 }
 
 # build CARGO: silent if it succeeds.

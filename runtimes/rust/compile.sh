@@ -19,7 +19,7 @@ mkdir "$work/target"
 cp -a "$prepared/." "$work/target"
 chmod -R u+w "$work/target"
 if [ -f "$source/exec" ]; then
-    package
+    package "$source/exec"
     cp "$source/exec" "$work/action/src/lib.rs"
     name=actions
 else

@@ -4,7 +4,6 @@ set -eu
 here=$(dirname "$0")
 . "$here/common.sh"
 join actions
-package
 cat >"$work/action/src/lib.rs" <<'EOF'
 use serde_json::{Error, Value};
 
@@ -12,6 +11,7 @@ pub fn main(args: Value) -> Result<Value, Error> {
     Ok(args)
 }
 EOF
+package "$work/action/src/lib.rs"
 build "$1"
 # The action and the launcher are another's each time.
 cd "$work/target/release"

@@ -105,6 +105,21 @@ fn native() {
 }
 
 #[test]
+fn go() {
+    conforms("go");
+}
+
+#[test]
+fn java() {
+    conforms("java");
+}
+
+#[test]
+fn native() {
+    conforms("native");
+}
+
+#[test]
 fn nodejs() {
     conforms("nodejs");
 }
@@ -122,6 +137,11 @@ fn python() {
 #[test]
 fn ruby() {
     conforms("ruby");
+}
+
+#[test]
+fn rust() {
+    conforms("rust");
 }
 
 #[test]

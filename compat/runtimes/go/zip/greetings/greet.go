@@ -1,0 +1,5 @@
+package greetings
+
+func Greet(name string) string {
+	return "Hello, " + name + "!"
+}

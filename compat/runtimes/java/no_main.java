@@ -1,0 +1,7 @@
+import com.google.gson.JsonObject;
+
+public class Main {
+    public static JsonObject other(JsonObject args) {
+        return args;
+    }
+}

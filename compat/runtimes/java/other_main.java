@@ -1,0 +1,9 @@
+import com.google.gson.JsonObject;
+
+public class Main {
+    public static JsonObject niam(JsonObject args) {
+        JsonObject answer = new JsonObject();
+        answer.add("niam", args);
+        return answer;
+    }
+}

@@ -1,0 +1,7 @@
+package greetings;
+
+public class Greet {
+    public static String greet(String name) {
+        return "Hello, " + name + "!";
+    }
+}

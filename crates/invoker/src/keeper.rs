@@ -11,12 +11,15 @@ use std::{
 };
 
 use tokio::time::{self, Instant};
+use whisker_entity::Status;
 use whisker_pool::{Event, Order, Pool, Reason, Refusal, Shape, SlotId, Ticket};
 use whisker_sandbox::{Container, Error, Start};
 
 use crate::{
     engine::{Engine, guarded},
+    outcome::Outcome,
     run::Job,
+    words,
 };
 
 /// How long a destruction may take before someone should look.
@@ -137,7 +140,7 @@ impl Engine {
         let began = Instant::now();
         let start = Start { kind: shape.kind.to_string(), memory_mb: shape.memory_mb, concurrent: shape.concurrent };
         let started = time::timeout(self.config.start_timeout, guarded(self.sandbox.start(start))).await;
-        let (hopeless, fault) = match started {
+        let blamed = match started {
             Ok(Some(Ok(container))) => {
                 self.meters.start.record(began.elapsed().as_secs_f64());
                 self.tasks.spawn(self.clone().watch(slot, container.clone()));
@@ -148,28 +151,31 @@ impl Engine {
             }
             Ok(Some(Err(Error::Image(fault)))) => {
                 tracing::warn!(kind = %shape.kind, %fault, "A user's image could not be started");
-                (true, Some(fault))
+                Some(Outcome::error(Status::DeveloperError, &words::image(&fault)))
+            }
+            Ok(Some(Err(Error::Unavailable { kind, reason }))) => {
+                tracing::warn!(kind, reason, "A kind of action cannot run here");
+                Some(Outcome::whisk_error(&words::unavailable(&kind, &reason)))
             }
             Ok(Some(Err(error))) => {
-                let hopeless = matches!(error, Error::Unavailable { .. });
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(kind = %shape.kind, memory_mb = shape.memory_mb, error, "A container could not be started");
-                (hopeless, None)
+                None
             }
-            Ok(None) => (false, None),
+            Ok(None) => None,
             Err(_) => {
                 let after_ms = self.config.start_timeout.as_millis() as u64;
                 tracing::error!(kind = %shape.kind, after_ms, "A container did not start in time");
-                (false, None)
+                None
             }
         };
         self.meters.failed_starts.increment(1);
-        let fault = fault.map(Arc::new);
-        for task in self.ask(None, Event::NotStarted { slot, hopeless }) {
-            match (task, &fault) {
-                // Only runs that waited for this very image are refused so now.
-                (Task::Refuse(ticket, Refusal::NotStarted), Some(fault)) => {
-                    drop(self.tasks.spawn(self.clone().blame_image(ticket, fault.clone())));
+        // Where there is something to blame, trying again is in vain.
+        for task in self.ask(None, Event::NotStarted { slot, hopeless: blamed.is_some() }) {
+            match (task, &blamed) {
+                // Only runs that waited for this very kind are refused so now.
+                (Task::Refuse(ticket, Refusal::NotStarted), Some(outcome)) => {
+                    drop(self.tasks.spawn(self.clone().blame(ticket, outcome.response.clone())));
                 }
                 (task, _) => self.carry_out(task),
             }

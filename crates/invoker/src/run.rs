@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use whisker_bus::{Acknowledgement, ActivationMessage, Attempt};
-use whisker_entity::{Action, Activation, ExecCode, MB, Status};
+use whisker_entity::{Action, Activation, ExecCode, MB, Response, Status};
 use whisker_pool::{End, Event, Key, Reason, Refusal, Shape, SlotId, Ticket, Want};
-use whisker_sandbox::{Container, Error, ImageFault, Init, Run};
+use whisker_sandbox::{Container, Error, Init, Run};
 
 use crate::{
     arguments::{self, Split},
@@ -215,6 +215,9 @@ impl Engine {
     }
 
     fn backend_failed(&self, job: &Job, error: &Error, words: &str) -> Outcome {
+        if let Error::Unavailable { kind, reason } = error {
+            return Outcome::whisk_error(&words::unavailable(kind, reason));
+        }
         let (message, error) = (&job.message, error as &dyn std::error::Error);
         tracing::error!(
             activation.id = %message.activation,
@@ -267,10 +270,9 @@ impl Engine {
         self.end(job, activation).await;
     }
 
-    /// Ends a run whose image cannot be started.
-    pub async fn blame_image(self: Arc<Self>, ticket: Ticket<Box<Job>>, fault: Arc<ImageFault>) {
+    /// Ends a run of a kind, or an image, that cannot be started.
+    pub async fn blame(self: Arc<Self>, ticket: Ticket<Box<Job>>, response: Response) {
         let job = *ticket.run;
-        let response = Outcome::error(Status::DeveloperError, &words::image(&fault)).response;
         let activation = record::of_run(&job.message, &job.action, Times::none(self.wall()), false, response);
         self.end(job, activation).await;
     }

@@ -40,6 +40,11 @@ pub(crate) fn invalid_init(answer: &str) -> String {
     format!("The action failed during initialization{end}")
 }
 
+/// Ours: what to run this kind with is missing here.
+pub(crate) fn unavailable(kind: &str, reason: &str) -> String {
+    format!("This platform cannot run actions of kind '{kind}': {reason}.")
+}
+
 pub(crate) fn image(fault: &ImageFault) -> String {
     match fault {
         ImageFault::NotPulled(image) => format!("Failed to pull container image '{image}'."),

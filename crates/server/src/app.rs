@@ -15,12 +15,20 @@ use whisker_controller::{Controller, Parts, Records};
 use whisker_dispatch::Dispatch;
 use whisker_entity::{Manifest, Millis};
 use whisker_invoker::{Invoker, Spool};
+use whisker_sandbox::Sandbox;
+use whisker_sandbox_docker::DockerSandbox;
 use whisker_sandbox_process::ProcessSandbox;
 use whisker_store::Subjects;
 
 use crate::{
-    configure, listener::Listener, platform::Process, proxies::Proxies, retention, secrets, settings::Serve,
-    stores::Place, subjects, telemetry,
+    configure, docker,
+    listener::Listener,
+    platform::Process,
+    proxies::Proxies,
+    retention, secrets,
+    settings::{Containers, Serve},
+    stores::Place,
+    subjects, telemetry,
 };
 
 /// How much longer than the runs' grace the invoker may take at the end, to kill
@@ -90,19 +98,29 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let renewing = tls.map(|tls| tokio::spawn(tls.run(stop_listening.clone())));
     let posting = tokio::spawn(controller.clone().post_letters(bus.clone(), stop_listening.clone()));
 
-    // Looking at what the host offers blocks for some milliseconds, which the
-    // first requests need not wait for.
-    let sandbox = tokio::task::spawn_blocking(move || ProcessSandbox::new(sandbox_config))
-        .await
-        .context("looking at the host ended badly")?
-        .context("cannot isolate user code on this host")?;
+    let mut invoker_config = configure::invoker(settings, &manifest)?;
+    let sandbox: Arc<dyn Sandbox> = match settings.containers {
+        // Looking at what the host offers blocks for some milliseconds, which
+        // the first requests need not wait for.
+        Containers::Sandbox => Arc::new(
+            tokio::task::spawn_blocking(move || ProcessSandbox::new(sandbox_config))
+                .await
+                .context("looking at the host ended badly")?
+                .context("cannot isolate user code on this host")?,
+        ),
+        Containers::Docker => {
+            let config = docker::config(settings, &data_dir, address, invoker_config.user_memory_mb);
+            invoker_config = docker::invoker(settings, invoker_config);
+            Arc::new(DockerSandbox::connect(config).await.context("cannot have containers of Docker")?)
+        }
+    };
     let invoker = Invoker::new(
-        configure::invoker(settings, &manifest)?,
+        invoker_config,
         whisker_invoker::Parts {
             bus: bus.clone(),
             entities: store.entities.clone(),
             activations: store.activations.clone(),
-            sandbox: Arc::new(sandbox),
+            sandbox,
             secrets,
             spool,
             clock: Arc::new(now),

@@ -4,6 +4,7 @@
 mod admin;
 mod app;
 mod configure;
+mod docker;
 mod doctor;
 mod http2;
 mod listener;

@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    docker::Docker,
     proxies::Cidr,
     units::{Size, duration},
 };
@@ -229,6 +230,9 @@ pub struct Serve {
     #[arg(long, env = "WHISKER_AES_256_KEY_FILE", help_heading = "Keeping")]
     pub aes_256_key_file: Option<PathBuf>,
 
+    /// What runs user code: sandboxed processes of this host, or containers of a Docker daemon
+    #[arg(long, env = "WHISKER_CONTAINERS", default_value = "sandbox", help_heading = "Containers")]
+    pub containers: Containers,
     /// Memory for containers [default: 60 % of the machine's]
     #[arg(long, env = "WHISKER_CONTAINER_MEMORY", help_heading = "Containers")]
     pub container_memory: Option<Size>,
@@ -257,6 +261,10 @@ pub struct Serve {
     /// Run user code WITHOUT isolation, as plain processes. Only for code you trust
     #[arg(long, env = "WHISKER_INSECURE_NO_SANDBOX", help_heading = "Containers")]
     pub insecure_no_sandbox: bool,
+
+    /// With `--containers docker`.
+    #[command(flatten)]
+    pub docker: Docker,
 
     /// Longest time limit that an action may have
     #[arg(long, env = "WHISKER_ACTION_TIMEOUT_MAX", default_value = "5m", value_parser = duration, help_heading = "Limits")]
@@ -390,6 +398,15 @@ pub enum KeepWarmPolicy {
     Fixed,
     /// For what each action's pauses between runs make worth while.
     Learnt,
+}
+
+/// What runs user code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Containers {
+    /// Sandboxed processes of this host.
+    Sandbox,
+    /// Containers of a Docker daemon.
+    Docker,
 }
 
 /// What containers reach.

@@ -156,6 +156,10 @@ impl Engine {
                         }
                     }
                     Err(Error::Gone) => return Performed::Gone,
+                    Err(Error::Unavailable { kind, reason }) => {
+                        let outcome = Outcome::whisk_error(&words::unavailable(&kind, &reason));
+                        return Performed::Over(outcome, times);
+                    }
                     Err(error) => {
                         return Performed::Over(self.backend_failed(job, &error, words::NOT_PROVISIONED), times);
                     }

@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 /// Every launcher, by its path below `runtimes/`.
 pub(crate) const FILES: &[(&str, &[u8])] = &[
     ("actionloop/start.sh", include_bytes!("../../../runtimes/actionloop/start.sh")),
+    ("dotnet/Launcher.cs", include_bytes!("../../../runtimes/dotnet/Launcher.cs")),
+    ("dotnet/prepare.sh", include_bytes!("../../../runtimes/dotnet/prepare.sh")),
     ("go/compile.sh", include_bytes!("../../../runtimes/go/compile.sh")),
     ("go/launcher.go", include_bytes!("../../../runtimes/go/launcher.go")),
     ("go/prepare.sh", include_bytes!("../../../runtimes/go/prepare.sh")),
@@ -24,6 +26,8 @@ pub(crate) const FILES: &[(&str, &[u8])] = &[
     ("rust/compile.sh", include_bytes!("../../../runtimes/rust/compile.sh")),
     ("rust/launcher.rs", include_bytes!("../../../runtimes/rust/launcher.rs")),
     ("rust/prepare.sh", include_bytes!("../../../runtimes/rust/prepare.sh")),
+    ("swift/compile.sh", include_bytes!("../../../runtimes/swift/compile.sh")),
+    ("swift/launcher.swift", include_bytes!("../../../runtimes/swift/launcher.swift")),
 ];
 
 /// The manifest: OpenWhisk's, with members for the kinds that have a launcher.
@@ -127,6 +131,8 @@ struct Row {
     #[serde(default)]
     compile: Option<Compile>,
     #[serde(default)]
+    toolchain: Option<Toolchain>,
+    #[serde(default)]
     jars: bool,
     #[serde(default)]
     handover: bool,
@@ -134,11 +140,15 @@ struct Row {
 
 #[derive(Debug, Clone, Deserialize)]
 struct Compile {
-    #[serde(flatten)]
-    program: Interpreter,
     script: String,
     #[serde(default)]
     prepare: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct Toolchain {
+    #[serde(flatten)]
+    program: Interpreter,
     #[serde(default)]
     environment: BTreeMap<String, String>,
     #[serde(default)]
@@ -239,10 +249,13 @@ impl Catalog {
         self.runtimes.keys().map(String::as_str)
     }
 
-    /// What is looked for to run a kind: programs, and what makes them tell
-    /// their version.
+    /// What is looked for to run a kind, or to compile it: programs, and what
+    /// makes them tell their version.
     pub(crate) fn asked(&self, kind: &str) -> (&[String], &[String]) {
-        let interpreter = self.known(kind).and_then(|known| known.row.command.as_ref());
+        let interpreter = self.known(kind).and_then(|known| match &known.row.toolchain {
+            Some(toolchain) => Some(&toolchain.program),
+            None => known.row.command.as_ref(),
+        });
         let version = interpreter.and_then(|interpreter| interpreter.version.as_ref());
         (
             interpreter.map_or(&[], |interpreter| &interpreter.candidates),
@@ -253,7 +266,7 @@ impl Catalog {
     /// Whether [`launch`](Self::launch) will answer without blocking.
     pub(crate) fn is_known(&self, kind: &str) -> bool {
         self.known(kind).is_none_or(|known| {
-            known.found.get().is_some() && (known.row.compile.is_none() || known.compiler.get().is_some())
+            known.found.get().is_some() && (known.row.toolchain.is_none() || known.compiler.get().is_some())
         })
     }
 }
@@ -261,17 +274,17 @@ impl Catalog {
 impl Runtime {
     /// What one of its scripts takes, or why it cannot be had.
     fn recipe(&self, script: &str) -> Result<Recipe, String> {
-        let compile = self.row.compile.as_ref().ok_or("the manifest names no toolchain for it")?;
-        let program = self.compiler.get_or_init(|| find(&compile.program, &compile.requires)).clone()?;
+        let toolchain = self.row.toolchain.as_ref().ok_or("the manifest names no toolchain for it")?;
+        let program = self.compiler.get_or_init(|| find(&toolchain.program, &toolchain.requires)).clone()?;
         let folder = script.split('/').next().unwrap_or_default();
         Ok(Recipe {
             kind: self.row.kind.clone(),
             script: script.to_owned(),
             identity: format!("{script} {} {} {}", hash_below(folder), program.path, program.said),
             program: program.path,
-            environment: compile.environment.clone(),
-            memory_mb: compile.memory_mb,
-            time: Duration::from_secs(compile.seconds),
+            environment: toolchain.environment.clone(),
+            memory_mb: toolchain.memory_mb,
+            time: Duration::from_secs(toolchain.seconds),
             prepare: None,
         })
     }

@@ -88,7 +88,8 @@ pub struct Program {
 pub struct Runtime {
     /// The kind.
     pub kind: String,
-    /// What runs it, with its version; or why it cannot be run.
+    /// What runs or compiles it, with its version; or why it cannot be run, or
+    /// not from source.
     pub found: Result<(PathBuf, String), String>,
     /// Debian's package of what is missing, where there is one.
     pub package: Option<&'static str>,
@@ -152,10 +153,14 @@ fn runtimes() -> Vec<Runtime> {
     let look = |kind: &str| {
         let (candidates, arguments) = catalog.asked(kind);
         let package = candidates.iter().find_map(|path| package_of(path));
-        let found = catalog.launch(kind).map(|launch| {
-            let program = PathBuf::from(launch.command.into_iter().next().unwrap_or_default());
+        let found = catalog.launch(kind).and_then(|launch| {
+            let program = match launch.compile {
+                Some(recipe) => recipe?.program,
+                None => launch.command.into_iter().next().unwrap_or_default(),
+            };
+            let program = PathBuf::from(program);
             let version = if arguments.is_empty() { String::new() } else { version(&program, arguments) };
-            (program, version)
+            Ok((program, version))
         });
         Runtime { kind: kind.to_owned(), package: package.filter(|_| found.is_err()), found }
     };

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use whisker_sandbox::{Code, Container, InitEnd, RunEnd, Sandbox, testing::contract};
@@ -92,4 +92,119 @@ async fn rust_is_compiled_with_serde_json_and_without_a_network() {
     let logs = first.logs(contract::activation(1), 1 << 20).await;
     assert!(matches!(end, InitEnd::Ready), "{end:?} {logs:?}");
     assert_eq!(answer(&*first, &json!({ "n": 1 })).await, json!({ "n": 1 }));
+}
+
+/// Go that does as it is told, at compile time as far as a compiler lets it.
+fn go(body: &str) -> Code {
+    Code::Text(format!("package main\n\nfunc Main(args map[string]any) map[string]any {{\n{body}\n}}\n").into())
+}
+
+#[tokio::test]
+async fn an_artifact_outlives_the_server_and_an_error_is_told_again_without_compiling() {
+    let own = common::sandbox_with(|_| {});
+    let good = go("return map[string]any{\"n\": 1}");
+    let bad = go("return 5");
+    ready(&container(&own, "go:1.20", &good, "main").await.1);
+    for _ in 0..2 {
+        let (container, end) = container(&own, "go:1.20", &bad, "main").await;
+        assert!(matches!(&end, InitEnd::Failed(words) if words == NOT_BUILT), "{end:?}");
+        let logs = container.logs(contract::activation(1), 1 << 20).await;
+        assert!(logs.lines.iter().any(|line| line.text.contains("cannot use 5")), "{logs:?}");
+    }
+    let common::Own { sandbox, folder } = own;
+    drop(sandbox);
+    let kept_before = kept(folder.path());
+
+    // In the next life there is no compiler: nothing may ask for one.
+    let mut config = whisker_sandbox_process::Config::new(folder.path().join("sandbox"));
+    config.network = whisker_sandbox_process::Network::None;
+    let sandbox = again(config).await;
+    let stamp = |name: &str| std::fs::metadata(folder.path().join("sandbox/artifacts/kept").join(name)).unwrap().ino();
+    let names: Vec<String> = std::fs::read_dir(folder.path().join("sandbox/artifacts/kept"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let before: Vec<u64> = names.iter().map(|name| stamp(name)).collect();
+    let (container, end) = container(&sandbox, "go:1.20", &good, "main").await;
+    ready(&end);
+    assert_eq!(answer(&*container, &json!({})).await, json!({ "n": 1 }));
+    assert_eq!(kept(folder.path()), kept_before);
+    let after: Vec<u64> = names.iter().map(|name| stamp(name)).collect();
+    assert_eq!(before, after, "the folders are those of the life before");
+}
+
+const NOT_BUILT: &str = "The action failed to generate or locate a binary. See logs for details.";
+
+/// A sandbox on a folder whose last one may not be gone yet.
+async fn again(config: whisker_sandbox_process::Config) -> ProcessSandbox {
+    let tried = async {
+        loop {
+            match ProcessSandbox::new(config.clone()) {
+                Ok(sandbox) => return sandbox,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, tried).await.unwrap()
+}
+
+/// A program that is made already needs no compiler, whoever made it.
+#[tokio::test]
+async fn a_bare_action_loop_program_speaks_for_itself() {
+    let own = common::sandbox_with(|_| {});
+    let script = "#!/bin/sh\necho '{\"ok\":true}' >&3\nwhile read -r line; do\n  \
+                  echo 'a line of log'\n  echo \"{\\\"token\\\":\\\"$TOKEN\\\"}\" >&3\ndone\n";
+    let container = own.start(common::start("go:1.20", 128)).await.unwrap();
+    let mut init = contract::init(1, &Code::Binary(script.into()));
+    init.env.insert("TOKEN".into(), "it's\nmine".into());
+    ready(&container.init(init, PATIENCE).await.unwrap());
+    let end = container.run(contract::run(2, &json!({})), PATIENCE).await.unwrap();
+    // A shell's line feed within JSON is nonsense, which shows the variable.
+    assert!(matches!(&end, RunEnd::Nonsense(text) if text.starts_with("{\"token\":\"it's")), "{end:?}");
+    let logs = container.logs(contract::activation(2), 1 << 20).await;
+    assert_eq!(logs.lines[0].text, "a line of log");
+}
+
+#[tokio::test]
+async fn a_jar_is_left_as_it_is_and_seen_by_its_container_alone() {
+    let own = common::sandbox_with(|_| {});
+    let mut jar = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    jar.start_file("META-INF/MANIFEST.MF", zip::write::SimpleFileOptions::default()).unwrap();
+    let jar = jar.finish().unwrap().into_inner();
+    let (first, end) = container(&own, "java:8", &Code::Binary(jar.into()), "Missing").await;
+    assert!(matches!(&end, InitEnd::Failed(words) if words.to_string().contains("ClassNotFoundException: Missing")));
+    drop(first);
+    let kept: Vec<_> = std::fs::read_dir(own.folder.path().join("sandbox/artifacts/kept")).unwrap().collect();
+    assert!(kept.iter().any(|entry| entry.as_ref().unwrap().path().join("content/exec.jar").is_file()));
+    // A container has no way to the others' code.
+    let seen = common::python(
+        &own,
+        "import os\ndef main(args):\n    found = []\n    for top in ['/action', '/prepared', '/runtimes', '/tmp', '/modules']:\n        \
+         for folder, _, files in os.walk(top):\n            found += [f for f in files if f.endswith('.jar')]\n    \
+         return {'found': found}\n",
+    )
+    .await;
+    assert_eq!(seen, json!({ "found": [] }));
+}
+
+/// Containers share an archive's files, and none can change them.
+#[tokio::test]
+async fn containers_share_what_was_unpacked() {
+    let own = common::sandbox_with(|_| {});
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    archive.start_file("__main__.py", options).unwrap();
+    let code = "import os\ndef main(args):\n    try:\n        open('data', 'w')\n    except OSError as error:\n        \
+                return {'error_number': error.errno, 'inode': os.stat('data').st_ino}\n    return {}\n";
+    std::io::Write::write_all(&mut archive, code.as_bytes()).unwrap();
+    archive.start_file("data", options).unwrap();
+    let code = Code::Binary(archive.finish().unwrap().into_inner().into());
+    let (first, end) = container(&own, "python:3.11", &code, "main").await;
+    ready(&end);
+    let (second, end) = container(&own, "python:3.11", &code, "main").await;
+    ready(&end);
+    let (one, two) = (answer(&*first, &json!({})).await, answer(&*second, &json!({})).await);
+    assert_eq!(one, two, "the same file, which neither can write");
+    assert!(one["inode"].is_u64(), "{one}");
+    assert_eq!(kept(own.folder.path()), 1);
 }

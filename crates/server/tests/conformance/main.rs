@@ -19,7 +19,7 @@ use std::{
 
 use language::Language;
 use suite::{Case, Suite};
-use whisker_testkit::{Builder, Server};
+use whisker_testkit::{Builder, Docker, Server};
 
 /// Cases of one language that play at once: most of them wait for a start.
 const AT_ONCE: usize = 4;
@@ -50,12 +50,12 @@ impl Backend {
         }
     }
 
-    fn server(self) -> Builder {
-        let builder = Server::builder().flag("--action-concurrency-max", "20");
-        match self {
-            Backend::Sandbox => builder,
-            Backend::Docker => builder.flag("--containers", "docker"),
-        }
+    fn server(self, language: &str) -> Builder {
+        let builder = match self {
+            Backend::Sandbox => Server::builder(),
+            Backend::Docker => Docker::shared().server(&[language]).switch("--no-prewarm"),
+        };
+        builder.flag("--action-concurrency-max", "20")
     }
 }
 
@@ -72,7 +72,7 @@ fn conforms(name: &str) {
     }
     assert!(cases.len() >= FEWEST, "{} has only {} cases", language.name, cases.len());
 
-    let server = backend.server().start();
+    let server = backend.server(name).start();
     let count = cases.len();
     let (left, failures) = (Mutex::new(cases), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -97,11 +97,6 @@ fn conforms(name: &str) {
 
 fn next(left: &Mutex<Vec<Case>>) -> Option<Case> {
     left.lock().unwrap_or_else(PoisonError::into_inner).pop()
-}
-
-#[test]
-fn native() {
-    conforms("native");
 }
 
 #[test]

@@ -3,8 +3,13 @@
 //! One test for each document of `compat/golden`; `compat/differences.json`
 //! says which answers are otherwise on purpose.
 
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
 use whisker_compat::{Auths, Differences, Document, Replay};
-use whisker_testkit::{Builder, GUEST, SYSTEM, Server};
+use whisker_testkit::{Builder, GUEST, Postgres, SYSTEM, Server};
 
 /// A test for each document, on a server with the settings that it was
 /// recorded with.
@@ -47,6 +52,25 @@ documents! {
     sequences => Server::builder(),
     triggers_rules => Server::builder(),
     web_actions => Server::builder(),
+}
+
+/// All of them with everything in a PostgreSQL database, each on a server and a
+/// database of its own. Not the throttles, which take minutes and no store.
+#[test]
+fn every_document_holds_on_postgres() {
+    let database = Postgres::start();
+    let groups = Document::paths().into_iter().map(|path| Document::read(&path).group);
+    let groups = Mutex::new(groups.filter(|group| group != "alt_throttle").collect::<Vec<_>>());
+    let next = || groups.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(group) = next() {
+                    replay(&group, database.serving(&database.database()));
+                }
+            });
+        }
+    });
 }
 
 #[track_caller]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use whisker_compat::{Auths, Differences, Document, Replay};
-use whisker_testkit::{Builder, GUEST, SYSTEM, Server};
+use whisker_testkit::{Builder, GUEST, Postgres, SYSTEM, Server};
 
 /// Documents that play at once.
 const AT_ONCE: usize = 4;
@@ -19,6 +19,16 @@ const AT_ONCE: usize = 4;
 fn scenarios_hold_side_by_side() {
     let paths: Vec<PathBuf> = Document::scenario_paths();
     play(&Server::builder(), paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect());
+}
+
+/// Those that need no settings of their own: where things are kept has nothing
+/// to do with how often something may be called.
+#[test]
+fn scenarios_hold_on_postgres() {
+    let database = Postgres::start();
+    let paths: Vec<PathBuf> = Document::scenario_paths();
+    let plain = paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect();
+    play(&database.serving(&database.database()), plain);
 }
 
 #[test]

@@ -24,6 +24,7 @@ async fn apply(client: &mut Client, migrations: &[&str]) -> Result<(), OpenError
     // The lock goes with the transaction, and so also with a server that dies.
     // Most starts find everything done and need no more than this.
     let known = u32::try_from(migrations.len()).unwrap_or(u32::MAX);
+    client.batch_execute("SET client_min_messages = warning").await.map_err(failed)?;
     loop {
         let transaction = client.transaction().await.map_err(failed)?;
         transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed)?;

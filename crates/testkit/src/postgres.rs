@@ -23,7 +23,7 @@ use std::{
 use rustix::process::{Pid, Signal, geteuid, kill_process, set_parent_process_death_signal};
 use tempfile::TempDir;
 
-use crate::eventually;
+use crate::{Builder, eventually};
 
 /// Longest that a start may take before the test fails.
 const START: Duration = Duration::from_secs(60);
@@ -124,6 +124,11 @@ impl Postgres {
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name}"));
         self.url(&name)
+    }
+
+    /// Settings of a server that keeps everything in this database of it.
+    pub fn serving(&self, url: &str) -> Builder {
+        Builder::default().flag("--store", url).variable("WHISKER_STORE_PASSWORD", PASSWORD)
     }
 
     /// The URL of one of its databases, without password or TLS.

@@ -1,0 +1,105 @@
+//! `whisker store`: what a server kept in its folder is served from a database,
+//! and the other way round. `whisker admin` finds users where they are.
+
+use std::process::{Command, Output};
+
+use serde_json::json;
+use whisker_testkit::{Postgres, Server, binary_path, eventually};
+
+fn whisker(words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let mut command = Command::new(binary_path());
+    command.args(words).envs(variables.iter().copied());
+    let Output { status, stdout, stderr } = command.output().expect("the binary runs");
+    (status.code().expect("it ends by itself"), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+}
+
+#[test]
+fn a_folder_is_copied_to_a_database_and_back() {
+    let server = Server::start();
+    let guest = server.guest();
+    guest.node("work", "function main(p) { return { got: p.n } }");
+    guest.put("packages/pkg", &json!({})).expect(200);
+    guest.node("pkg/again", "function main(p) { return { got: p.n } }");
+    guest.put("triggers/t", &json!({})).expect(200);
+    guest.put("rules/r", &json!({"trigger": "/_/t", "action": "/_/work"})).expect(200);
+    for n in 0..20 {
+        guest.result("work", &json!({"n": n}));
+    }
+    let count = |server: &Server| server.guest().get("activations?count=true").expect(200)["activations"].as_u64();
+    eventually(std::time::Duration::from_secs(30), || match count(&server) {
+        Some(20) => Ok(()),
+        n => Err(format!("{n:?} records")),
+    });
+    let lists = |server: &Server| {
+        ["actions", "packages", "triggers", "rules", "activations?docs=true"]
+            .map(|list| server.guest().get(list).json())
+    };
+    let before = lists(&server);
+    let folder = format!("sqlite:{}", server.data_dir().display());
+    let database = Postgres::start();
+    let (url, password) = (database.database(), database.password());
+
+    // A folder is one server's at a time.
+    let (code, words) = whisker(&["store", "check", &folder], &[]);
+    assert!(code == 1 && words.contains("is in use by another server"), "{words}");
+    let stopped = server.stop();
+    let to = [("WHISKER_TO_PASSWORD", password)];
+    let (code, words) = whisker(&["store", "copy", &folder, &url], &to);
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("20 activation records") && words.contains("2 actions"), "{words}");
+    let (code, words) = whisker(&["store", "copy", &folder, &url], &to);
+    assert!(code == 1 && words.contains("the target is not empty"), "{words}");
+    let (code, words) = whisker(&["store", "copy", &folder, &url, "--resume"], &to);
+    assert_eq!(code, 0, "{words}");
+    let (code, words) = whisker(&["store", "check", &url], &[("WHISKER_STORE_PASSWORD", password)]);
+    assert!(code == 0 && !words.contains("not understood"), "{words}");
+    let (code, words) = whisker(&["store", "check", "mysql://anna:hunter2@host/db"], &[]);
+    assert!(code == 1 && !words.contains("hunter2"), "{words}");
+
+    let server = database.serving(&url).start();
+    server.said("store: PostgreSQL at localhost:");
+    assert!(!server.output().contains(password), "{}", server.output());
+    assert_eq!(lists(&server), before);
+    assert_eq!(server.guest().result("pkg/again", &json!({"n": 1})), json!({"got": 1}));
+
+    // Users are where the server's are, whether it runs or not.
+    let data = server.data_dir().display().to_string();
+    let admin = |words: &[&str]| {
+        let all = [&["admin", "--data-dir", &data, "--store", &url], words].concat();
+        whisker(&all, &[("WHISKER_STORE_PASSWORD", password)])
+    };
+    let (code, key) = admin(&["user", "create", "anna-b"]);
+    assert_eq!(code, 0, "{key}");
+    let anna = whisker_testkit::Client::new(server.address(), Some(key.trim()));
+    assert_eq!(anna.get("actions").status(), 200);
+    server.stop();
+    let (code, words) = admin(&["user", "get", "anna-b"]);
+    assert_eq!((code, words.trim()), (0, key.trim()));
+
+    // And back, into a new folder.
+    let again = stopped.builder().data_dir().with_file_name("again");
+    let from = [("WHISKER_FROM_PASSWORD", password)];
+    let (code, words) = whisker(&["store", "copy", &url, &format!("sqlite:{}", again.display())], &from);
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("21 activation records") && words.contains("3 users"), "{words}");
+}
+
+#[test]
+fn two_servers_on_one_database_see_each_others_changes() {
+    let database = Postgres::start();
+    let url = database.database();
+    let (one, other) = (database.serving(&url).start(), database.serving(&url).start());
+    one.guest().node("work", "function main() { return { version: 1 } }");
+    assert_eq!(other.guest().result("work", &json!({})), json!({"version": 1}));
+    one.guest().node("work", "function main() { return { version: 2 } }");
+    // What the other one remembered is soon forgotten.
+    eventually(std::time::Duration::from_secs(10), || match other.guest().result("work", &json!({})) {
+        new if new == json!({"version": 2}) => Ok(()),
+        old => Err(old.to_string()),
+    });
+    one.guest().delete("actions/work").expect(200);
+    eventually(std::time::Duration::from_secs(10), || match other.guest().get("actions/work").status() {
+        404 => Ok(()),
+        status => Err(status.to_string()),
+    });
+}

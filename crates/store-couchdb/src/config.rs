@@ -42,10 +42,10 @@ pub enum InvalidUrl {
     #[error("the URL names no host, or one with characters that hosts do not have")]
     Host,
     /// User and password that cannot be read.
-    #[error("user and password are written as user:password@, percent-encoded")]
+    #[error("user and password are written as user:password@, percent-encoded; the password may be given apart")]
     Credentials,
     /// A parameter that is not known.
-    #[error("{0:?} is no parameter here: prefix, whisks, activations, subjects, patience, connections and ca are")]
+    #[error("{0:?} is no parameter here: prefix, whisks, activations, subjects, patience and ca are")]
     Parameter(String),
     /// A parameter whose value makes no sense.
     #[error("{0} cannot have this value")]
@@ -63,8 +63,9 @@ impl Config {
     ///
     /// `couchdbs` is the same over TLS. Parameters: `prefix` of all databases'
     /// names, or `whisks`, `activations`, `subjects` for a whole name each;
-    /// `patience` (`900ms`, `5s`), `connections`, and `ca`, a file.
-    pub fn parse(url: &str) -> Result<Self, InvalidUrl> {
+    /// `patience` (`900ms`, `5s`), and `ca`, a file. A password that is given
+    /// apart takes the place of the URL's.
+    pub fn parse(url: &str, password: Option<&str>) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = match (url.strip_prefix("couchdb://"), url.strip_prefix("couchdbs://")) {
             (Some(rest), _) => ("http", rest),
             (_, Some(rest)) => ("https", rest),
@@ -73,7 +74,7 @@ impl Config {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (credentials, host) = match authority.rsplit_once('@') {
-            Some((credentials, host)) => (Some(self::credentials(credentials)?), host),
+            Some((credentials, host)) => (Some(self::credentials(credentials, password)?), host),
             None => (None, authority),
         };
         let in_host = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
@@ -107,9 +108,16 @@ impl Config {
                 subjects: name(parameters.subjects, "subjects")?,
             },
             patience: parameters.patience.unwrap_or(Duration::from_millis(900)),
-            connections: parameters.connections.unwrap_or(32),
+            connections: 32,
             ca: parameters.ca,
         })
+    }
+}
+
+impl Config {
+    /// Where it is, as people are told.
+    pub fn place(&self) -> &str {
+        &self.base
     }
 }
 
@@ -135,7 +143,6 @@ struct Parameters {
     activations: Option<String>,
     subjects: Option<String>,
     patience: Option<Duration>,
-    connections: Option<usize>,
     ca: Option<PathBuf>,
 }
 
@@ -149,10 +156,6 @@ impl Parameters {
             "activations" => self.activations = Some(value),
             "subjects" => self.subjects = Some(value),
             "patience" => self.patience = Some(duration(&value).ok_or(InvalidUrl::Value("patience"))?),
-            "connections" => {
-                let number = value.parse().ok().filter(|n| (1..=1024).contains(n));
-                self.connections = Some(number.ok_or(InvalidUrl::Value("connections"))?);
-            }
             "ca" => self.ca = Some(value.into()),
             other => return Err(InvalidUrl::Parameter(other.to_owned())),
         }
@@ -160,10 +163,14 @@ impl Parameters {
     }
 }
 
-fn credentials(text: &str) -> Result<(String, String), InvalidUrl> {
-    let (user, password) = text.split_once(':').ok_or(InvalidUrl::Credentials)?;
+fn credentials(text: &str, apart: Option<&str>) -> Result<(String, String), InvalidUrl> {
     let part = |text| decoded(text).ok_or(InvalidUrl::Credentials);
-    Ok((part(user)?, part(password)?))
+    match (text.split_once(':'), apart) {
+        (Some((user, _)), Some(apart)) => Ok((part(user)?, apart.to_owned())),
+        (None, Some(apart)) => Ok((part(text)?, apart.to_owned())),
+        (Some((user, password)), None) => Ok((part(user)?, part(password)?)),
+        (None, None) => Err(InvalidUrl::Credentials),
+    }
 }
 
 fn decoded(text: &str) -> Option<String> {
@@ -196,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_url_says_where_and_how() {
-        let config = Config::parse("couchdb://admin:s3%3Acret@db.example:15984/?prefix=ow_&patience=5s").unwrap();
+        let config = Config::parse("couchdb://admin:s3%3Acret@db.example:15984/?prefix=ow_&patience=5s", None).unwrap();
         assert_eq!(config.base, "http://db.example:15984");
         assert_eq!(config.credentials, Some(("admin".into(), "s3:cret".into())));
         assert_eq!(config.databases.activations, "ow_activations");
@@ -207,11 +214,15 @@ mod tests {
             ("couchdb://[::1]/couch/", "http://[::1]:5984/couch"),
             ("couchdbs://[::1]:1/", "https://[::1]:1"),
         ] {
-            assert_eq!(Config::parse(url).unwrap().base, base, "{url}");
+            assert_eq!(Config::parse(url, None).unwrap().base, base, "{url}");
         }
-        let named = Config::parse("couchdb://db/?prefix=a_&whisks=my-whisks&connections=4").unwrap();
-        assert_eq!((named.databases.whisks.as_str(), named.connections), ("my-whisks", 4));
+        let named = Config::parse("couchdb://db/?prefix=a_&whisks=my-whisks", None).unwrap();
+        assert_eq!(named.databases.whisks, "my-whisks");
         assert_eq!(named.databases.subjects, "a_subjects");
+        for url in ["couchdb://u@db", "couchdb://u:other@db"] {
+            let apart = Config::parse(url, Some("p@ss")).unwrap();
+            assert_eq!(apart.credentials, Some(("u".into(), "p@ss".into())), "{url}");
+        }
     }
 
     #[test]
@@ -224,12 +235,12 @@ mod tests {
             ("couchdb://u:s3cret@db/?prefux=a", "\"prefux\""),
             ("couchdb://u:s3cret@db/?prefix=Whisk_", "lower-case"),
             ("couchdb://u:s3cret@db/?patience=soon", "patience"),
-            ("couchdb://u:s3cret@db/?connections=0", "connections"),
+            ("couchdb://u:s3cret@db/?connections=4", "no parameter"),
         ] {
-            let error = Config::parse(url).unwrap_err().to_string();
+            let error = Config::parse(url, None).unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("s3cret"), "{url}: {error}");
         }
-        let config = Config::parse("couchdb://u:s3cret@db").unwrap();
+        let config = Config::parse("couchdb://u:s3cret@db", None).unwrap();
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 }

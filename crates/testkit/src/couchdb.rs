@@ -10,6 +10,10 @@ use std::{
     },
 };
 
+use serde_json::{Value, json};
+
+use crate::{Client, Request};
+
 /// A running server, which ends with this value or with this process.
 pub struct CouchDb {
     child: Child,
@@ -60,9 +64,27 @@ impl CouchDb {
         format!("couchdb://whisk:secret@127.0.0.1:{}/?prefix={prefix}&patience=60s", self.port)
     }
 
-    /// Where it listens, on loopback.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Its administrator, who speaks its own protocol.
+    pub fn client(&self) -> Client {
+        Client::new(([127, 0, 0, 1], self.port).into(), Some("whisk:secret"))
+    }
+
+    /// Puts documents into a database, which is made if it is not there.
+    #[track_caller]
+    pub fn load(&self, database: &str, documents: &[Value]) {
+        let client = self.client();
+        let made = client.send(&Request::new("PUT", format!("/{database}"))).status();
+        assert!(matches!(made, 201 | 412), "the database {database}: {made}");
+        let outcomes = client.post(&format!("/{database}/_bulk_docs"), &json!({"docs": documents})).expect(201);
+        for outcome in outcomes.as_array().expect("a list") {
+            assert!(outcome["error"].is_null(), "{outcome}");
+        }
+    }
+
+    /// A document as it is stored.
+    #[track_caller]
+    pub fn document(&self, database: &str, id: &str) -> Value {
+        self.client().get(&format!("/{database}/{}", id.replace('/', "%2F").replace(' ', "%20"))).expect(200)
     }
 }
 

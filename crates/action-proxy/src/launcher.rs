@@ -26,7 +26,7 @@ use tokio::{
 use whisker_entity::ActivationId;
 use whisker_frame::{Head, Parser, Sink};
 
-use crate::output::Output;
+use crate::output::{self, Output};
 
 /// What is kept of an answer. A platform takes no longer one, and of those no
 /// more than some megabytes; this keeps it from filling the container's memory.
@@ -59,7 +59,6 @@ pub(crate) struct Launcher {
 }
 
 /// Who waits for what, and what is on its way out.
-#[derive(Default)]
 struct Heard {
     init: Option<oneshot::Sender<Said>>,
     runs: HashMap<ActivationId, oneshot::Sender<Said>>,
@@ -76,7 +75,7 @@ impl Launcher {
         let mut children = signal(SignalKind::child()).context("cannot listen to signals")?;
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
         let mut child = Command::new(program);
-        child.args(rest).stdin(Stdio::from(input));
+        child.args(rest).env_remove(output::VARIABLE).stdin(Stdio::from(input));
         child.fd_mappings(vec![FdMapping { parent_fd: descriptor, child_fd: 3 }])?;
         let spawned = child.spawn().with_context(|| format!("cannot start {program}"))?;
         // It holds our ends of the child's descriptors.
@@ -85,7 +84,7 @@ impl Launcher {
 
         let launcher = Arc::new(Launcher {
             orders: sync::Mutex::new(pipe::Sender::from_owned_fd(nonblocking(orders)?)?),
-            heard: Mutex::default(),
+            heard: Mutex::new(Heard { init: None, runs: HashMap::new(), output: Output::new() }),
         });
         let frames = pipe::Receiver::from_owned_fd(nonblocking(frames)?)?;
         let (silent, mut fell_silent) = watch::channel(false);
@@ -131,9 +130,9 @@ impl Launcher {
         said.await.ok()
     }
 
-    /// Ends what was written for an activation that the launcher never saw.
-    pub(crate) fn end_output(&self) {
-        self.heard().output.end();
+    /// Ends the output of an activation whose initialisation failed.
+    pub(crate) fn end_output(&self, activation: ActivationId) {
+        self.heard().output.end(activation);
     }
 
     async fn order(&self, line: &[u8]) -> io::Result<()> {
@@ -209,7 +208,7 @@ impl Sink for Heard {
         let said = |failed| Said { failed, json: payload.to_vec(), missing };
         // Whoever asked may have gone away; the sentinels are due all the same.
         match head {
-            Head::Line { stream, .. } => self.output.line(stream, payload),
+            Head::Line { activation, stream, time_us } => self.output.line(activation, stream, time_us, payload),
             Head::Init => {
                 self.output.flush();
                 if let Some(waits) = self.init.take() {
@@ -218,7 +217,7 @@ impl Sink for Heard {
             }
             Head::Result(activation) | Head::Failure(activation) => {
                 let Some(waits) = self.runs.remove(&activation) else { return };
-                self.output.end();
+                self.output.end(activation);
                 let _ = waits.send(said(matches!(head, Head::Failure(_))));
             }
             // No launcher of ours says such a thing.

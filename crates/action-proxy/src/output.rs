@@ -2,13 +2,24 @@
 //!
 //! Written to with plain, blocking writes: whoever logs faster than the platform
 //! reads is made to wait, and lines of both streams keep their order.
+//!
+//! A platform that reads frames says so by a variable. It gets the launcher's
+//! frames on standard output, each line with its owner and its time, and the
+//! order of both streams with them; an activation ends with an empty result
+//! frame there. Any other gets lines and OpenWhisk's sentinels. What bypasses the
+//! launcher comes as it is, so standard error has its sentinel either way.
 
 use std::{
     io::{self, Write},
     mem,
 };
 
+use whisker_entity::ActivationId;
 use whisker_sandbox::Stream;
+
+/// The variable, and what it is for frames.
+pub(crate) const VARIABLE: &str = "WHISKER_OUTPUT";
+const FRAMES: &str = "frames";
 
 /// Ends an activation's part of a stream, for OpenWhisk's log collectors.
 const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
@@ -17,19 +28,31 @@ const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
 const GATHERED_BYTES: usize = 32 * 1024;
 
 /// Lines on their way out, gathered as long as they go to one stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Output {
+    frames: bool,
     gathered: Vec<u8>,
-    stream: Option<Stream>,
+    stream: Stream,
 }
 
 impl Output {
+    /// As the platform asks for.
+    pub(crate) fn new() -> Output {
+        let frames = std::env::var(VARIABLE).is_ok_and(|value| value == FRAMES);
+        Output { frames, gathered: Vec::new(), stream: Stream::Stdout }
+    }
+
     /// Adds a line.
-    pub(crate) fn line(&mut self, stream: Stream, text: &[u8]) {
-        if self.stream != Some(stream) || self.gathered.len() > GATHERED_BYTES {
+    pub(crate) fn line(&mut self, activation: ActivationId, stream: Stream, time_us: u64, text: &[u8]) {
+        let to = if self.frames { Stream::Stdout } else { stream };
+        if self.stream != to || self.gathered.len() > GATHERED_BYTES {
             self.flush();
         }
-        self.stream = Some(stream);
+        self.stream = to;
+        if self.frames {
+            let letter = if stream == Stream::Stdout { 'O' } else { 'E' };
+            self.gathered.extend_from_slice(format!("{letter} {activation} {time_us} ").as_bytes());
+        }
         self.gathered.extend_from_slice(text);
         self.gathered.push(b'\n');
     }
@@ -37,16 +60,19 @@ impl Output {
     /// Writes what was gathered.
     pub(crate) fn flush(&mut self) {
         let bytes = mem::take(&mut self.gathered);
-        match self.stream {
-            Some(stream) if !bytes.is_empty() => write(stream, &bytes),
-            _ => {}
+        if !bytes.is_empty() {
+            write(self.stream, &bytes);
         }
     }
 
     /// Ends an activation's part of both streams.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, activation: ActivationId) {
         self.flush();
-        write(Stream::Stdout, SENTINEL);
+        if self.frames {
+            write(Stream::Stdout, format!("R {activation} \n").as_bytes());
+        } else {
+            write(Stream::Stdout, SENTINEL);
+        }
         write(Stream::Stderr, SENTINEL);
     }
 }

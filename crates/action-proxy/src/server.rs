@@ -125,11 +125,12 @@ impl Proxy {
         if self.phase.compare_exchange(BLANK, BEGUN, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return answer::error(StatusCode::FORBIDDEN, answer::ONCE);
         }
+        let activation = init.activation();
         let answer = self.load(init, code).await;
         if answer.status() == StatusCode::OK {
             self.phase.store(READY, Ordering::Release);
         } else {
-            self.launcher.end_output();
+            self.launcher.end_output(activation);
         }
         answer
     }

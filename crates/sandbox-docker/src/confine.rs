@@ -10,8 +10,21 @@ use crate::{Config, image::Image};
 /// Label of every container and network of ours; its value is the instance.
 pub(crate) const LABEL: &str = "whisker.instance";
 
-/// Label of images that need nothing of their root to be writable but `/tmp`.
-pub(crate) const READ_ONLY: &str = "whisker.root";
+/// What an image says of itself by its labels, those of our recipes above all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Manners {
+    /// It needs nothing of its root to be writable but `/tmp`.
+    pub read_only: bool,
+    /// It writes frames to its standard output if it is asked to.
+    pub frames: bool,
+}
+
+impl Manners {
+    pub(crate) fn read(labels: &HashMap<String, String>) -> Manners {
+        let says = |label: &str, value: &str| labels.get(label).is_some_and(|given| given == value);
+        Manners { read_only: says("whisker.root", "read-only"), frames: says("whisker.output", "frames") }
+    }
+}
 
 /// What OpenWhisk's invoker shares out among the containers of a full host.
 const CPU_SHARES: u64 = 1024;
@@ -22,13 +35,17 @@ pub(crate) fn body(
     image: &Image,
     network: &str,
     start: &Start,
-    read_only: bool,
+    manners: Manners,
 ) -> ContainerCreateBody {
+    let Manners { read_only, frames } = manners;
     let memory = i64::from(start.memory_mb) << 20;
     let open_files = i64::from(config.open_files);
     let mut env: Vec<String> = config.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if start.concurrent {
         env.push("__OW_ALLOW_CONCURRENT=true".to_owned());
+    }
+    if frames {
+        env.push("WHISKER_OUTPUT=frames".to_owned());
     }
     let host = HostConfig {
         memory: Some(memory),

@@ -194,7 +194,7 @@ impl Container for DockerContainer {
         end
     }
 
-    async fn logs(&self, _activation: ActivationId, limit_bytes: u64) -> Logs {
+    async fn logs(&self, activation: ActivationId, limit_bytes: u64) -> Logs {
         let inside = &self.inside;
         let body = &inside.body;
         let mut incomplete = false;
@@ -202,15 +202,15 @@ impl Container for DockerContainer {
             // What it wrote last is here once its streams have ended.
             let _ = time::timeout(LAST_WORDS, body.until_output_ended()).await;
         } else if inside.failed.load(Ordering::Acquire) {
-            body.gather(|output| output.is_complete(), SENTINEL_WAIT_AFTER_ERROR, MOST_SILENCE_WAIT).await;
+            body.gather(|output| output.is_complete(activation), SENTINEL_WAIT_AFTER_ERROR, MOST_SILENCE_WAIT).await;
         } else if inside.sentinels || body.output().has_sentinels() {
             let megabytes = u32::try_from((limit_bytes / MB).max(LEAST_MEGABYTES)).unwrap_or(u32::MAX);
             let limit = MEGABYTE_WAIT.saturating_mul(megabytes);
-            incomplete = !body.gather(|output| output.is_complete(), SENTINEL_WAIT, limit).await;
+            incomplete = !body.gather(|output| output.is_complete(activation), SENTINEL_WAIT, limit).await;
         } else {
-            body.gather(|output| output.is_complete(), SILENCE, MOST_SILENCE_WAIT).await;
+            body.gather(|output| output.is_complete(activation), SILENCE, MOST_SILENCE_WAIT).await;
         }
-        Logs { incomplete, ..body.output().take(limit_bytes) }
+        Logs { incomplete, ..body.output().take(activation, limit_bytes) }
     }
 
     async fn pause(&self) -> Result<(), Error> {

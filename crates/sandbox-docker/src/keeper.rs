@@ -73,14 +73,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    pub(crate) fn new(daemon: Arc<Daemon>, id: String, log_cap_bytes: u64) -> Arc<Body> {
+    pub(crate) fn new(daemon: Arc<Daemon>, id: String, output: Output) -> Arc<Body> {
         Arc::new(Body {
             daemon,
             id,
             life: watch::Sender::new(Life::Alive),
             killed: AtomicBool::new(false),
             burying: AtomicBool::new(false),
-            output: Mutex::new(Output::new(log_cap_bytes)),
+            output: Mutex::new(output),
             wrote: Notify::new(),
             wrote_ms: AtomicU64::new(0),
             began: Instant::now(),

@@ -1,12 +1,18 @@
 //! What a container wrote, cut into activations.
 //!
 //! Runtimes end an activation's output with a line that nobody else writes, on
-//! both streams. User code could write it as well, and would mix up nothing but
-//! its own logs: a container has one action of one namespace. Pure: no IO, no
-//! clock. Memory is bounded by a cap on what was not asked for yet.
+//! both streams. Images of our own recipes write frames to standard output
+//! instead, if they are asked to: each line has its owner and its time there, so
+//! that the two streams keep their order and overlapping runs their lines.
+//!
+//! User code could write either as well, and would mix up nothing but its own
+//! logs: a container has one action of one namespace. Pure: no IO, no clock.
+//! Memory is bounded by a cap on what was not asked for yet.
 
 use std::collections::VecDeque;
 
+use whisker_entity::ActivationId;
+use whisker_frame::{Head, Parser, Sink};
 use whisker_sandbox::{LogLine, Logs, Stream};
 
 /// Ends an activation's part of a stream.
@@ -27,9 +33,13 @@ const COUNTED_BYTES: u64 = 72;
 #[derive(Debug)]
 pub(crate) struct Output {
     entries: VecDeque<Entry>,
+    /// What reads standard output, where that has frames.
+    frames: Option<Parser>,
+    /// Whether its last line has no end yet.
+    unfinished: bool,
     /// Unfinished lines.
     pending: [Vec<u8>; 2],
-    /// Sentinels among the entries, by stream.
+    /// Ends of activations among the entries, by stream.
     marks: [usize; 2],
     ever_marked: bool,
     cost_bytes: u64,
@@ -39,14 +49,20 @@ pub(crate) struct Output {
 
 #[derive(Debug)]
 enum Entry {
-    Line(LogLine),
-    Mark(Stream),
+    Line(LogLine, Owner),
+    End(Stream, Owner),
 }
 
+/// Whose it is, where that is told.
+type Owner = Option<ActivationId>;
+
 impl Output {
-    pub(crate) fn new(cap_bytes: u64) -> Output {
+    /// Of an image that writes frames, or of one that does not.
+    pub(crate) fn new(cap_bytes: u64, frames: bool) -> Output {
         Output {
             entries: VecDeque::new(),
+            frames: frames.then(Parser::default),
+            unfinished: false,
             pending: Default::default(),
             marks: [0; 2],
             ever_marked: false,
@@ -58,6 +74,14 @@ impl Output {
 
     /// Bytes that were read at `time_us`.
     pub(crate) fn push(&mut self, stream: Stream, mut bytes: &[u8], time_us: u64) {
+        if stream == Stream::Stdout
+            && let Some(mut parser) = self.frames.take()
+        {
+            self.unfinished = bytes.last().map_or(self.unfinished, |last| *last != b'\n');
+            parser.push(bytes, &mut Framed { output: self, time_us });
+            self.frames = Some(parser);
+            return;
+        }
         while !bytes.is_empty() {
             let (piece, rest, ends) = match memchr::memchr(b'\n', bytes) {
                 Some(end) => (&bytes[..end], &bytes[end + 1..], true),
@@ -87,6 +111,9 @@ impl Output {
 
     /// No more will come: what is unfinished is a line as well.
     pub(crate) fn end(&mut self, time_us: u64) {
+        if self.unfinished {
+            self.push(Stream::Stdout, b"\n", time_us);
+        }
         for stream in [Stream::Stdout, Stream::Stderr] {
             let pending = std::mem::take(&mut self.pending[stream as usize]);
             if !pending.is_empty() {
@@ -96,21 +123,25 @@ impl Output {
     }
 
     fn line(&mut self, stream: Stream, text: &[u8], time_us: u64) {
-        let Some(before) = text.strip_suffix(SENTINEL) else { return self.keep(stream, text, time_us) };
+        let Some(before) = text.strip_suffix(SENTINEL) else { return self.keep(stream, text, time_us, None) };
         // What was printed without a line end stands before it.
         if !before.is_empty() {
-            self.keep(stream, before, time_us);
+            self.keep(stream, before, time_us, None);
         }
-        // Bounded like lines: a mark costs as much as an empty one.
+        self.mark(stream, None);
+    }
+
+    fn mark(&mut self, stream: Stream, owner: Owner) {
+        // Bounded like lines: an end costs as much as an empty one.
         if self.cost_bytes < 2 * self.cap_bytes {
             self.cost_bytes += LINE_OVERHEAD_BYTES;
-            self.entries.push_back(Entry::Mark(stream));
+            self.entries.push_back(Entry::End(stream, owner));
             self.marks[stream as usize] += 1;
             self.ever_marked = self.marks.iter().all(|marks| *marks > 0) || self.ever_marked;
         }
     }
 
-    fn keep(&mut self, stream: Stream, text: &[u8], time_us: u64) {
+    fn keep(&mut self, stream: Stream, text: &[u8], time_us: u64, owner: Owner) {
         let cost = text.len() as u64 + LINE_OVERHEAD_BYTES;
         if self.cost_bytes + cost > self.cap_bytes {
             self.dropped = true;
@@ -118,12 +149,18 @@ impl Output {
         }
         self.cost_bytes += cost;
         let text = String::from_utf8_lossy(text).into_owned();
-        self.entries.push_back(Entry::Line(LogLine { time_us, stream, text }));
+        self.entries.push_back(Entry::Line(LogLine { time_us, stream, text }, owner));
     }
 
-    /// Whether both streams of the activation under way have ended.
-    pub(crate) fn is_complete(&self) -> bool {
+    /// Whether both streams of the activation have ended.
+    pub(crate) fn is_complete(&self, activation: ActivationId) -> bool {
         self.marks.iter().all(|marks| *marks > 0)
+            && (self.frames.is_none()
+                || self
+                    .entries
+                    .iter()
+                    .rev()
+                    .any(|entry| matches!(entry, Entry::End(_, Some(owner)) if *owner == activation)))
     }
 
     /// Whether this container has ended an activation with sentinels before.
@@ -131,9 +168,10 @@ impl Output {
         self.ever_marked
     }
 
-    /// The activation's output: of each stream what stands before its first
-    /// sentinel, or all there is; what stands behind is the next one's.
-    pub(crate) fn take(&mut self, limit_bytes: u64) -> Logs {
+    /// The activation's output: what is known for its own, and of what has no
+    /// known owner what stands before a stream's first sentinel, or all there
+    /// is. What remains is another's.
+    pub(crate) fn take(&mut self, activation: ActivationId, limit_bytes: u64) -> Logs {
         let mut logs = Logs { lines: Vec::new(), truncated: self.dropped, incomplete: false };
         let mut closed = [false; 2];
         let mut left = limit_bytes;
@@ -143,9 +181,12 @@ impl Output {
         self.marks = [0; 2];
         self.dropped = false;
         for entry in entries {
+            let (Entry::Line(LogLine { stream, .. }, owner) | Entry::End(stream, owner)) = &entry;
+            let stream = *stream;
+            let mine = owner.map_or(!closed[stream as usize], |owner| owner == activation);
             match entry {
-                Entry::Mark(stream) if !closed[stream as usize] => closed[stream as usize] = true,
-                Entry::Line(mut line) if !closed[line.stream as usize] => {
+                Entry::End(_, owner) if mine => closed[stream as usize] |= owner.is_none(),
+                Entry::Line(mut line, _) if mine => {
                     if full {
                         continue;
                     }
@@ -162,18 +203,49 @@ impl Output {
                     left = left.saturating_sub(counted);
                     logs.lines.push(line);
                 }
-                Entry::Mark(stream) => {
-                    self.marks[stream as usize] += 1;
-                    self.cost_bytes += LINE_OVERHEAD_BYTES;
-                    self.entries.push_back(entry);
-                }
-                Entry::Line(line) => {
-                    self.cost_bytes += line.text.len() as u64 + LINE_OVERHEAD_BYTES;
-                    self.entries.push_back(Entry::Line(line));
+                other => {
+                    let text = match &other {
+                        Entry::Line(line, _) => line.text.len(),
+                        Entry::End(..) => {
+                            self.marks[stream as usize] += 1;
+                            0
+                        }
+                    };
+                    self.cost_bytes += text as u64 + LINE_OVERHEAD_BYTES;
+                    self.entries.push_back(other);
                 }
             }
         }
         logs
+    }
+}
+
+/// Standard output as frames.
+struct Framed<'a> {
+    output: &'a mut Output,
+    /// When it was read: the date of what is no frame.
+    time_us: u64,
+}
+
+impl Sink for Framed<'_> {
+    fn room(&mut self, head: Head) -> usize {
+        match head {
+            Head::Line { .. } | Head::Bare => LINE_BYTES,
+            Head::Init | Head::Result(_) | Head::Failure(_) => 0,
+        }
+    }
+
+    fn line(&mut self, head: Head, payload: &[u8], length: u64) {
+        match head {
+            Head::Line { activation, stream, time_us } => self.output.keep(stream, payload, time_us, Some(activation)),
+            Head::Result(activation) => self.output.mark(Stream::Stdout, Some(activation)),
+            Head::Bare => {
+                self.output.dropped |= length > payload.len() as u64;
+                self.output.line(Stream::Stdout, payload, self.time_us);
+            }
+            // The proxy says neither here.
+            Head::Init | Head::Failure(_) => {}
+        }
     }
 }
 
@@ -189,70 +261,95 @@ mod tests {
 
     const END: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX\n";
 
+    fn id(number: u128) -> ActivationId {
+        ActivationId::new(0, number)
+    }
+
     fn texts(logs: &Logs) -> Vec<String> {
         logs.lines.iter().map(|line| format!("{} {}", line.stream.name(), line.text)).collect()
     }
 
     #[test]
     fn sentinels_cut_each_stream_by_itself() {
-        let mut output = Output::new(1 << 20);
+        let mut output = Output::new(1 << 20, false);
         output.push(Stream::Stdout, b"one\ntw", 1);
         output.push(Stream::Stderr, b"bad\n", 2);
         output.push(Stream::Stdout, format!("o\nunfinished{END}next\n").as_bytes(), 3);
-        assert!(!output.is_complete());
+        assert!(!output.is_complete(id(1)));
         output.push(Stream::Stderr, END.as_bytes(), 4);
-        assert!(output.is_complete() && output.has_sentinels());
-        let logs = output.take(1 << 20);
+        assert!(output.is_complete(id(1)) && output.has_sentinels());
+        let logs = output.take(id(1), 1 << 20);
         assert_eq!(texts(&logs), ["stdout one", "stderr bad", "stdout two", "stdout unfinished"]);
         assert!(!logs.truncated);
-        assert!(!output.is_complete());
+        assert!(!output.is_complete(id(1)));
         output.push(Stream::Stdout, END.as_bytes(), 5);
         output.push(Stream::Stderr, END.as_bytes(), 5);
-        assert_eq!(texts(&output.take(1 << 20)), ["stdout next"]);
+        assert_eq!(texts(&output.take(id(1), 1 << 20)), ["stdout next"]);
     }
 
     #[test]
     fn a_flood_is_dropped_but_its_end_is_seen() {
-        let mut output = Output::new(10_000);
+        let mut output = Output::new(10_000, false);
         for _ in 0..100_000 {
             output.push(Stream::Stdout, b"flood\n", 1);
         }
         output.push(Stream::Stdout, END.as_bytes(), 2);
         output.push(Stream::Stderr, END.as_bytes(), 2);
-        assert!(output.is_complete());
-        let logs = output.take(1 << 20);
+        assert!(output.is_complete(id(1)));
+        let logs = output.take(id(1), 1 << 20);
         assert!(logs.truncated && logs.lines.len() < 10_000 / 5);
-        assert!(!output.take(1 << 20).truncated);
+        assert!(!output.take(id(1), 1 << 20).truncated);
     }
 
     #[test]
     fn a_line_without_end_takes_no_memory_without_end() {
-        let mut output = Output::new(100_000);
+        let mut output = Output::new(100_000, false);
         for _ in 0..1000 {
             output.push(Stream::Stderr, &[b'x'; 1000], 1);
         }
         assert!(output.pending[1].len() <= LINE_BYTES);
         output.end(2);
-        let logs = output.take(1 << 20);
+        let logs = output.take(id(1), 1 << 20);
         assert!(logs.truncated && logs.lines.iter().all(|line| line.text.len() <= LINE_BYTES));
     }
 
     #[test]
     fn what_goes_beyond_the_limit_is_cut() {
-        let mut output = Output::new(1 << 20);
+        let mut output = Output::new(1 << 20, false);
         output.push(Stream::Stdout, "short\nlöng\nlast\n".as_bytes(), 1);
         let limit = 2 * COUNTED_BYTES + 5 + 2;
-        let logs = output.take(limit);
+        let logs = output.take(id(1), limit);
         assert_eq!(texts(&logs), ["stdout short", "stdout l"]);
         assert!(logs.truncated);
     }
 
     #[test]
     fn a_flood_of_sentinels_is_bounded() {
-        let mut output = Output::new(1000);
+        let mut output = Output::new(1000, false);
         for _ in 0..10_000 {
             output.push(Stream::Stdout, END.as_bytes(), 1);
         }
         assert!(output.entries.len() < 2000 / 8);
+    }
+
+    #[test]
+    fn frames_keep_order_owner_and_time() {
+        let mut output = Output::new(1 << 20, true);
+        let (one, two) = (id(1), id(2));
+        let text = format!("O {one} 5 a\nE {two} 6 b\nE {one} 7 c\nraw\nR {one} \nO {two} 8 d\n");
+        let (beginning, rest) = text.as_bytes().split_at(20);
+        output.push(Stream::Stdout, beginning, 9);
+        output.push(Stream::Stdout, rest, 9);
+        assert!(!output.is_complete(one));
+        output.push(Stream::Stderr, format!("past it\n{END}").as_bytes(), 9);
+        assert!(output.is_complete(one) && !output.is_complete(two));
+        let logs = output.take(one, 1 << 20);
+        assert_eq!(texts(&logs), ["stdout a", "stderr c", "stdout raw", "stderr past it"]);
+        assert_eq!(logs.lines.iter().map(|line| line.time_us).collect::<Vec<_>>(), [5, 7, 9, 9]);
+        output.push(Stream::Stdout, format!("R {two} \nlast words").as_bytes(), 9);
+        output.push(Stream::Stderr, END.as_bytes(), 9);
+        output.end(9);
+        assert!(output.is_complete(two));
+        assert_eq!(texts(&output.take(two, 1 << 20)), ["stderr b", "stdout d", "stdout last words"]);
     }
 }

@@ -21,12 +21,13 @@ use crate::{
     Config, PullPolicy, Unavailable,
     catalog::{Catalog, Made},
     client::Client,
-    confine::{self, LABEL, READ_ONLY},
+    confine::{self, LABEL, Manners},
     container::DockerContainer,
     credentials,
     daemon::{Daemon, Failed, LONG, SHORT},
     keeper::{self, Body},
     network::Networking,
+    output::Output,
     pull::Pulls,
 };
 
@@ -128,16 +129,15 @@ impl Parts {
         }
     }
 
-    /// Whether the image says that its root may be read-only; pulls it if it is
-    /// not there.
-    async fn is_read_only(&self, made: &Made, start: &Start, pulled: bool) -> Result<bool, Error> {
+    /// What the image says of itself; pulls it if it is not there.
+    async fn look_at(&self, made: &Made, start: &Start, pulled: bool) -> Result<Manners, Error> {
         let image = &made.image;
         for attempt in 0.. {
             let seen = self.daemon.call(SHORT, |docker| docker.inspect_image(image.as_str())).await;
             match seen {
                 Ok(seen) => {
                     let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
-                    return Ok(labels.get(READ_ONLY).is_some_and(|root| root == "read-only"));
+                    return Ok(Manners::read(&labels));
                 }
                 Err(failed) if failed.is_missing() && attempt == 0 && !pulled => {
                     if let Err(said) = self.pulls.pull(image).await {
@@ -149,7 +149,7 @@ impl Parts {
                 Err(failed) => return Err(Failed::host("look at an image")(failed)),
             }
         }
-        Ok(false)
+        Ok(Manners::default())
     }
 
     /// A user's image is their mistake; one of the manifest's is the operator's.
@@ -166,19 +166,20 @@ impl Parts {
     }
 
     async fn make(&self, made: &Made, start: &Start, pulled: bool) -> Result<Arc<dyn Container>, Error> {
-        let read_only = self.is_read_only(made, start, pulled).await?;
-        let body = confine::body(&self.config, &made.image, &self.networking.name, start, read_only);
+        let manners = self.look_at(made, start, pulled).await?;
+        let body = confine::body(&self.config, &made.image, &self.networking.name, start, manners);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         // A former life may have left its own behind: names are this life's.
         let name = format!("whisker-{}-{}-{number}", self.config.instance, std::process::id());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let created = self.daemon.call(LONG, |docker| docker.create_container(Some(options), body)).await;
         let id = created.map_err(Failed::host("create a container"))?.id;
-        let body = Body::new(self.daemon.clone(), id.clone(), self.config.log_cap_bytes);
+        let output = Output::new(self.config.log_cap_bytes, manners.frames);
+        let body = Body::new(self.daemon.clone(), id.clone(), output);
         match self.begin(&body, &id).await {
             Ok(address) => {
                 let client = Client::new(address.map(|address| SocketAddr::new(address, PORT)));
-                Ok(Arc::new(DockerContainer::new(body, client, !made.foreign)))
+                Ok(Arc::new(DockerContainer::new(body, client, manners.frames || !made.foreign)))
             }
             Err(failed) => {
                 body.bury();

@@ -1160,15 +1160,22 @@ class Examples(unittest.TestCase):
 ECHO_CHILD = {
     "nodejs:20": "const fs = require('fs'); new (require('net').Socket)({ fd: 0, readable: true, writable: false }).on('data', data => fs.writeSync(3, data))",
     "python:3.11": "import os, sys\nlines = sys.stdin.buffer\nwhile line := lines.readline(): os.write(3, line)",
+    "ruby:2.5": "out = IO.for_fd(3); while line = STDIN.gets; out.syswrite(line); end",
+    "php:8.1": "$out = fopen('php://fd/3', 'wb'); while (($line = fgets(STDIN)) !== false) fwrite($out, $line);",
+    # Of a program for each run, the floor is to start it.
+    SKELETON: "open my $out, '>&=', 3; while (<STDIN>) { my $said = `/bin/echo '{}'`; syswrite $out, $said }",
 }
-ECHO_FLAG = {"nodejs:20": "-e", "python:3.11": "-c"}
+ECHO_FLAG = {"nodejs:20": "-e", "python:3.11": "-c", "ruby:2.5": "-e", "php:8.1": "-r", SKELETON: "-e"}
 HELLO = {
     "nodejs:20": "function main(p) { return { hello: p.name } }",
     "python:3.11": "def main(p): return {'hello': p['name']}",
+    "ruby:2.5": "def main(p) { hello: p['name'] } end",
+    "php:8.1": "<?php function main($p) { return ['hello' => $p['name']]; }",
+    SKELETON: shell("echo '{}'"),
 }
 
 
-def round_trips(child, count=20000):
+def round_trips(child, count):
     """Microseconds from writing an order to having its answer: p50, p99."""
     times = []
     for i in range(count):
@@ -1212,22 +1219,23 @@ def bench():
             child.kind = kind
             return child
 
+        count = 500 if kind == SKELETON else 20000
         floors, subjects, concurrent = [], [], []
         for _ in range(3):
             with bare() as child:
-                floors.append(round_trips(child))
+                floors.append(round_trips(child, count))
             with launcher() as child:
                 child.init(HELLO[kind])
-                subjects.append(round_trips(child))
+                subjects.append(round_trips(child, count))
             if KINDS[kind]["concurrent"]:
                 with launcher() as child:
                     child.init(HELLO[kind], concurrent=True)
-                    concurrent.append(round_trips(child))
+                    concurrent.append(round_trips(child, count))
         floor, subject = sorted(floors)[1], sorted(subjects)[1]
-        print(f"{kind:12} bare {floor[0]:5.1f} us (p99 {floor[1]:.1f})  launcher {subject[0]:5.1f} us (p99 {subject[1]:.1f})  {subject[0] / floor[0]:.2f} x", end="")
+        print(f"{kind.split('/')[-1]:14} bare {floor[0]:5.1f} us (p99 {floor[1]:.1f})  launcher {subject[0]:5.1f} us (p99 {subject[1]:.1f})  {subject[0] / floor[0]:.2f} x", end="")
         print(f"  concurrent {sorted(concurrent)[1][0]:.1f} us" if concurrent else "")
         start, started = first_answer(bare), first_answer(launcher)
-        print(f"{'':12} start to first answer: bare {start:.1f} ms  launcher {started:.1f} ms  {started / start:.2f} x")
+        print(f"{'':14} start to first answer: bare {start:.1f} ms  launcher {started:.1f} ms  {started / start:.2f} x")
 
 
 if __name__ == "__main__":

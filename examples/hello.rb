@@ -1,0 +1,5 @@
+def main(args)
+  name = args.fetch('name', 'world')
+  puts "greeting #{name}"
+  { greeting: "Hello, #{name}!" }
+end

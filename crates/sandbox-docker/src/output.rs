@@ -21,6 +21,10 @@ const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
 /// Longest line; a longer one becomes several, as Docker's log drivers do it.
 const LINE_BYTES: usize = 16 * 1024;
 
+/// What is kept of a line among frames that is none; of a longer one the rest is
+/// lost.
+const RAW_BYTES: usize = 1 << 20;
+
 /// What each kept line costs beyond its text.
 const LINE_OVERHEAD_BYTES: u64 = size_of::<LogLine>() as u64;
 
@@ -230,7 +234,8 @@ struct Framed<'a> {
 impl Sink for Framed<'_> {
     fn room(&mut self, head: Head) -> usize {
         match head {
-            Head::Line { .. } | Head::Bare => LINE_BYTES,
+            Head::Line { .. } => LINE_BYTES,
+            Head::Bare => RAW_BYTES,
             Head::Init | Head::Result(_) | Head::Failure(_) => 0,
         }
     }
@@ -241,7 +246,13 @@ impl Sink for Framed<'_> {
             Head::Result(activation) => self.output.mark(Stream::Stdout, Some(activation)),
             Head::Bare => {
                 self.output.dropped |= length > payload.len() as u64;
-                self.output.line(Stream::Stdout, payload, self.time_us);
+                let mut rest = payload;
+                while rest.len() > LINE_BYTES {
+                    let (piece, more) = rest.split_at(LINE_BYTES);
+                    self.output.line(Stream::Stdout, piece, self.time_us);
+                    rest = more;
+                }
+                self.output.line(Stream::Stdout, rest, self.time_us);
             }
             // The proxy says neither here.
             Head::Init | Head::Failure(_) => {}

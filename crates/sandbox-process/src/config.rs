@@ -1,6 +1,6 @@
 //! Settings of this backend.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use crate::archive;
 
@@ -29,6 +29,8 @@ pub struct Config {
     /// How much code is unpacked or compiled at once. Compilers take memory
     /// besides that of containers.
     pub makers: usize,
+    /// Longest that anything is compiled, where the manifest allows longer.
+    pub compile_time: Duration,
     /// With a server that runs as root, containers get the users from this
     /// number on, one each, for as long as they live.
     pub first_user: u32,
@@ -54,6 +56,7 @@ impl Config {
             archive: archive::Limits::default(),
             artifact_bytes: 4 << 30,
             makers: 2,
+            compile_time: Duration::from_secs(600),
             first_user: 2_000_000,
             environment: BTreeMap::new(),
             read_only: Vec::new(),

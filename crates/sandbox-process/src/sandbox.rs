@@ -186,7 +186,8 @@ impl Sandbox for ProcessSandbox {
                     Error::host("prepare a launcher")(io::Error::new(error.kind(), error.to_string()))
                 }
                 Failure::Refused(refusal) => {
-                    let reason = format!("its launcher could not be made: {}", refusal.details.trim());
+                    let reason =
+                        format!("its launcher could not be made: {} {}", refusal.words, refusal.details.trim());
                     Error::Unavailable { kind: start.kind.clone(), reason }
                 }
             })?),

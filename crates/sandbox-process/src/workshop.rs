@@ -185,7 +185,8 @@ impl Workshop {
             Ok(String::from_utf8_lossy(&kept).into_owned())
         });
         let mut work = std::pin::pin!(async { tokio::join!(unpacking, listening) });
-        let in_time = time::timeout(recipe.time, &mut work).await;
+        let limit = recipe.time.min(self.parts.config.compile_time);
+        let in_time = time::timeout(limit, &mut work).await;
         let late = in_time.is_err();
         let ended = match in_time {
             Ok(ended) => Ok(ended),
@@ -201,7 +202,7 @@ impl Workshop {
         let unpacked = unpacked.map_err(io::Error::other)?;
         let said = said.map_err(io::Error::other)??;
         if late {
-            let words = format!("The action was not compiled within {} seconds.", recipe.time.as_secs());
+            let words = format!("The action was not compiled within {} seconds.", limit.as_secs());
             let refusal = Refusal::new(words).with_details(&said);
             return Err(Refusal { lasts: Some(TRY_AGAIN), ..refusal }.into());
         }

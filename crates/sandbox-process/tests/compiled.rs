@@ -92,6 +92,49 @@ async fn rust_is_compiled_with_serde_json_and_without_a_network() {
     let logs = first.logs(contract::activation(1), 1 << 20).await;
     assert!(matches!(end, InitEnd::Ready), "{end:?} {logs:?}");
     assert_eq!(answer(&*first, &json!({ "n": 1 })).await, json!({ "n": 1 }));
+
+    // What is run while compiling is the user's as well.
+    let build = r#"
+        fn main() {
+            let routes = std::fs::read_to_string("/proc/net/route").unwrap();
+            assert_eq!(routes.lines().count(), 1, "there is a way out: {}", routes);
+            assert!(std::net::TcpStream::connect("127.0.0.1:22").is_err());
+            for place in ["/action/x", "/usr/x", "/runtimes/x", "/prepared/x"] {
+                assert!(std::fs::write(place, "x").is_err(), "{} can be written", place);
+            }
+            assert!(std::env::vars().all(|(name, _)| !name.starts_with("__OW_")));
+            println!("cargo:rustc-env=SEEN=nothing");
+        }
+    "#;
+    let library = "use serde_json::{json, Error, Value};\n\
+                   pub fn main(_: Value) -> Result<Value, Error> { Ok(json!({ \"seen\": env!(\"SEEN\") })) }\n";
+    let (second, end) = container(&own, "rust:1.34", &package(build, library), "main").await;
+    let logs = second.logs(contract::activation(1), 1 << 20).await;
+    assert!(matches!(end, InitEnd::Ready), "{end:?} {logs:?}");
+    assert_eq!(answer(&*second, &json!({})).await, json!({ "seen": "nothing" }));
+}
+
+/// A package with a build script.
+fn package(build: &str, library: &str) -> Code {
+    let manifest = "[package]\nname = \"built\"\nversion = \"0.1.0\"\nedition = \"2018\"\nbuild = \"build.rs\"\n\n\
+                    [dependencies]\nserde_json = \"1\"\n";
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in [("Cargo.toml", manifest), ("build.rs", build), ("src/lib.rs", library)] {
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut archive, text.as_bytes()).unwrap();
+    }
+    Code::Binary(archive.finish().unwrap().into_inner().into())
+}
+
+#[tokio::test]
+async fn what_takes_too_long_to_compile_is_stopped_and_leaves_nothing() {
+    // The launcher, for a start, which nothing can compile in that time.
+    let own = common::sandbox_with(|config| config.compile_time = Duration::from_millis(1));
+    let failed = own.start(common::start("java:8", 256)).await.map(drop).unwrap_err();
+    assert!(failed.to_string().contains("not compiled within"), "{failed}");
+    let containers = own.folder.path().join("sandbox/containers");
+    assert_eq!(std::fs::read_dir(containers).unwrap().count(), 0);
+    assert_eq!(kept(own.folder.path()), 0);
 }
 
 /// Go that does as it is told, at compile time as far as a compiler lets it.

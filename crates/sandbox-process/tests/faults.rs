@@ -212,10 +212,17 @@ async fn a_long_line_goes_in_while_output_comes_out() {
 #[tokio::test]
 async fn a_kind_that_this_host_lacks_is_named() {
     let sandbox = sandbox_with(|_| {});
-    for kind in ["cobol:85", "swift:5.7"] {
+    for kind in ["cobol:85", "dotnet:6.0"] {
         let error = sandbox.start(start(kind, 128)).await.err().unwrap();
         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
         assert!(error.to_string().contains(kind), "{error}");
+    }
+    // What is compiled already would run; source is what cannot become that.
+    if let Err(reason) = sandbox.look_for("swift:5.7") {
+        let container = sandbox.start(start("swift:5.7", 128)).await.unwrap();
+        let init = contract::init(1, &Code::Text("func main(args: Any) -> Any { return args }".into()));
+        let error = container.init(init, PATIENCE).await.unwrap_err();
+        assert!(matches!(&error, Error::Unavailable { reason: told, .. } if *told == reason), "{error}");
     }
 }
 

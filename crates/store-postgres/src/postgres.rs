@@ -37,7 +37,7 @@ const NETWORK: Duration = Duration::from_secs(15);
 /// What every connection begins with: the database's own ends for whatever
 /// this process no longer waits for.
 const SESSION: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_session_timeout = '60s';
-    SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
+    SET client_min_messages = warning; SET client_encoding = 'UTF8'; SET standard_conforming_strings = on";
 
 /// The store in a database: all three traits.
 ///

@@ -27,10 +27,9 @@ async fn fill(store: &Postgres, day: u64, many: u64) {
 async fn a_day_goes_with_its_table() {
     let server = kit::Postgres::shared();
     let url = server.database();
-    let database = url.rsplit('/').next().unwrap().split('?').next().unwrap();
     let store = Postgres::open(&Config::parse(&url, Some(server.password())).unwrap()).await.unwrap();
     let tables =
-        || server.sql(database, "SELECT relname FROM pg_class WHERE relname ~ '^activations_d[0-9]+$' ORDER BY 1");
+        || server.sql(&url, "SELECT relname FROM pg_class WHERE relname ~ '^activations_d[0-9]+$' ORDER BY 1");
     fill(&store, 20_000, MANY).await;
     fill(&store, 20_001, MANY).await;
     fill(&store, 20_003, 50).await;
@@ -45,7 +44,7 @@ async fn a_day_goes_with_its_table() {
     assert_eq!(store.prune(retention).await.unwrap(), 0);
     assert!(!tables().contains("d20000"));
     assert_eq!(store.count(&all_of("ns")).await.unwrap(), MANY + 50);
-    assert_eq!(server.sql(database, "SELECT count(*) FROM activation_ids"), (MANY + 50).to_string());
+    assert_eq!(server.sql(&url, "SELECT count(*) FROM activation_ids"), (MANY + 50).to_string());
     assert!(store.known(&parse("ns"), &[id(20_000 * DAY)]).await.unwrap().is_empty());
 
     // What comes late for that day is kept, among the others, and goes again.
@@ -60,5 +59,5 @@ async fn a_day_goes_with_its_table() {
     assert_eq!(store.prune(retention).await.unwrap(), MANY - 50);
     assert_eq!(store.prune(retention).await.unwrap(), 0);
     assert_eq!(store.count(&all_of("ns")).await.unwrap(), 50);
-    assert_eq!(server.sql(database, "SELECT sum(records) FROM tallies"), "50");
+    assert_eq!(server.sql(&url, "SELECT sum(records) FROM tallies"), "50");
 }

@@ -105,8 +105,7 @@ async fn newer_tables_are_refused() {
     let server = kit::Postgres::shared();
     let url = server.database();
     drop(Postgres::open(&config(&server, &url)).await.unwrap());
-    let name = url.rsplit('/').next().unwrap().split('?').next().unwrap();
-    server.sql(name, "INSERT INTO migrations (version) VALUES (1000)");
+    server.sql(&url, "INSERT INTO migrations (version) VALUES (1000)");
     let refused = Postgres::open(&config(&server, &url)).await;
     assert!(matches!(refused, Err(OpenError::Newer { found: 1000, known: 1 })), "{refused:?}");
 }
@@ -114,7 +113,8 @@ async fn newer_tables_are_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sslmode_is_kept() {
     let server = kit::Postgres::shared();
-    let name = server.database().rsplit('/').next().unwrap().split('?').next().unwrap().to_owned();
+    let plain = server.database();
+    let name = plain.rsplit('/').next().unwrap().split('?').next().unwrap();
     let certificate = server.certificate().display().to_string();
     let url = |host: &str, query: &str| format!("postgres://postgres@{host}:{}/{name}?{query}", server.port());
     for (host, query, encrypted) in [
@@ -135,7 +135,7 @@ async fn sslmode_is_kept() {
                 let count = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
                     WHERE application_name = 'whisker' AND datname = current_database()";
                 // One of an earlier round may not have ended yet.
-                kit::eventually(std::time::Duration::from_secs(10), || match server.sql(&name, count) {
+                kit::eventually(std::time::Duration::from_secs(10), || match server.sql(&plain, count) {
                     seen if seen == encrypted => Ok(()),
                     seen => Err(format!("{host} {query}: {seen}")),
                 });

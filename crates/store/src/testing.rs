@@ -9,6 +9,9 @@
 //! whisker_store::contract_tests!(async || ((), Arc::new(Memory::new())));
 //! ```
 //!
+//! Beside them there are [`lives`], random ones, and [`outage`], for members
+//! whose database can go away.
+//!
 //! The closure opens a store, and whatever must live as long as it does (a
 //! temporary folder). Its user's manifest names `tokio` with `macros` and
 //! `rt-multi-thread`.
@@ -16,6 +19,7 @@
 
 pub mod activations;
 pub mod entities;
+pub mod lives;
 pub mod outage;
 pub mod samples;
 pub mod subjects;

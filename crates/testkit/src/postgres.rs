@@ -122,7 +122,7 @@ impl Postgres {
     #[track_caller]
     pub fn database(&self) -> String {
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-        self.sql("postgres", &format!("CREATE DATABASE {name}"));
+        self.sql(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
         self.url(&name)
     }
 
@@ -156,12 +156,12 @@ impl Postgres {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// What `psql` says to a statement, one row a line.
+    /// What `psql` says to a statement in the database of a URL, one row a line.
     #[track_caller]
-    pub fn sql(&self, database: &str, statement: &str) -> String {
+    pub fn sql(&self, url: &str, statement: &str) -> String {
         let mut psql = Command::new(program("psql"));
         psql.env("PGPASSWORD", PASSWORD).args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]);
-        let output = done(psql.arg(self.url(database)));
+        let output = done(psql.arg(url));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 

@@ -8,7 +8,7 @@ AIO ?=
 CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO),--test aio)
 
 .DEFAULT_GOAL := help
-.PHONY: help run build images test test-api test-clients bench check docs
+.PHONY: help run build images test test-api test-clients bench bench-keep-warm check docs
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,6 +45,9 @@ bench: ## Floors and Whisker side by side, with ratios (docs/performance.md)
 	@scripts/install-deps.sh run
 	$(CARGO) build --release --locked -p whisker-server -p whisker-bench
 	target/release/whisker-bench
+
+bench-keep-warm: ## What each way of keeping containers warm costs, on a day of made-up traffic
+	$(CARGO) run --release --locked -q -p whisker-pool --example keep_warm
 
 check: ## Format, lints, documentation, licences and known holes of dependencies
 	@scripts/install-deps.sh check

@@ -18,6 +18,8 @@ const FIRST_CALLS: usize = 10;
 const WARM_CALLS: usize = 20;
 /// Blank containers that the embedded manifest asks for.
 const STEMS: f64 = 3.0;
+/// Those of a server that is to have none.
+const NO_STEMS: f64 = 0.0;
 
 /// How an action meets its container.
 struct Case {
@@ -35,20 +37,20 @@ pub fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     let case = |name, kind, code, limits, state| Case { name, kind, code, limits, state };
     let node = case("node", "nodejs:20", server::HELLO, json!({}), "prewarmed");
     let python = case("python", "python:default", server::PYTHON_HELLO, json!({}), "prewarmed");
-    // No blank container has this size.
-    let cold = case("cold", "nodejs:20", server::HELLO, json!({"memory": 192}), "cold");
+    let cold = case("cold", "nodejs:20", server::HELLO, json!({}), "cold");
+    let bare_handed = server::networked().flag("--keep-warm", "1s").switch("--no-prewarm").start();
     let over = |what, wanted| Figure { goal: 4, what, unit: "ms", wanted };
     let resuming = server::builder().flag("--pause-grace", "50ms").start();
     let mut number = 0;
     for _ in settings.rounds() {
         let floor = bare::several(5, || NODE.inject_ms())?;
-        let first = over_warm(&whisker, &node, &mut number)?;
+        let first = over_warm(&whisker, STEMS, &node, &mut number)?;
         report.add(over("prewarmed Node, over a warm call", Wanted::AtMost(3.0)), Some(floor), first);
         let floor = bare::several(5, || PYTHON.inject_ms())?;
-        let first = over_warm(&whisker, &python, &mut number)?;
+        let first = over_warm(&whisker, STEMS, &python, &mut number)?;
         report.add(over("prewarmed Python, over a warm call", Wanted::AtMost(3.0)), Some(floor), first);
         let floor = bare::several(5, || NODE.start_ms())?;
-        let first = over_warm(&whisker, &cold, &mut number)?;
+        let first = over_warm(&bare_handed, NO_STEMS, &cold, &mut number)?;
         report.add(over("Node not prewarmed, over a warm call", Wanted::AtMostTimes(1.2)), Some(floor), first);
         let resumed = resumed(&resuming)?;
         report.add(over("paused container resumed, over a warm call", Wanted::AtMost(2.0)), None, resumed);
@@ -56,14 +58,14 @@ pub fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn over_warm(whisker: &Server, case: &Case, number: &mut usize) -> anyhow::Result<f64> {
+fn over_warm(whisker: &Server, stems: f64, case: &Case, number: &mut usize) -> anyhow::Result<f64> {
     let guest = whisker.guest();
     let (mut first, mut warm) = (Vec::new(), Vec::new());
     for _ in 0..FIRST_CALLS {
         *number += 1;
         let name = format!("{}-{number}", case.name);
         server::create(&guest, &name, case.kind, case.code, case.limits.clone());
-        server::wait_for_stems(&guest, STEMS)?;
+        server::wait_for_stems(&guest, stems)?;
         let before = starts(&guest, case.state);
         let took = server::call_ms(&guest, &name);
         if starts(&guest, case.state) > before {

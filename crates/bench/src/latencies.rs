@@ -55,6 +55,14 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// What this share of all stays within; of none, no number.
+pub fn worst(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let index = (sorted.len() as f64 * share) as usize;
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,5 +76,6 @@ mod tests {
     #[test]
     fn the_median_of_an_even_number_lies_between() {
         assert_eq!((median(&[4.0, 1.0, 3.0]), median(&[4.0, 1.0])), (3.0, 2.5));
+        assert_eq!((worst(&[4.0, 1.0, 3.0], 0.99), worst(&[4.0, 1.0, 3.0], 0.5)), (4.0, 3.0));
     }
 }

@@ -11,10 +11,13 @@
 mod accept;
 mod client;
 mod cold;
+mod density;
 mod depth;
 mod flat;
 mod floor;
 mod idle;
+mod language;
+mod languages;
 mod latencies;
 mod report;
 mod server;
@@ -69,6 +72,10 @@ enum Part {
     Accept,
     /// Goal 4: what the first call costs, and one after a pause.
     Cold,
+    /// What starts cost in each language.
+    Languages,
+    /// How many idle containers memory holds, in each language.
+    Density,
     /// Goal 5: start, memory, size.
     Idle,
     /// Goal 6: a full store beside an empty one.
@@ -108,6 +115,8 @@ fn main() -> anyhow::Result<()> {
             Part::Warm => warm::measure(&settings, &mut report),
             Part::Accept => accept::measure(&settings, &mut report),
             Part::Cold => cold::measure(&settings, &mut report),
+            Part::Languages => languages::measure(&settings),
+            Part::Density => density::measure(&settings),
             Part::Idle => idle::measure(&settings, &binary, &mut report),
             Part::Flat => flat::measure(&settings, &mut report),
             Part::Depth => depth::measure(&settings, &mut report),

@@ -120,7 +120,7 @@ fn spread(values: &[f64]) -> String {
 }
 
 /// Three digits that mean something; thousands apart.
-fn show(value: f64) -> String {
+pub fn show(value: f64) -> String {
     match value.abs() {
         large if large >= 10_000.0 => {
             let thousands = (value / 1000.0).trunc();

@@ -1,0 +1,121 @@
+//! What a call costs in each language, by how it meets its container: a new
+//! one, one that was started before anyone asked, its own, its own frozen.
+
+use serde_json::json;
+use whisker_testkit::{Builder, Client, Server, pause};
+
+use crate::{
+    Settings,
+    language::Language,
+    latencies::{median, worst},
+    report::show,
+    server,
+};
+
+/// Calls of each sort in a round.
+const CALLS: usize = 10;
+/// Warm calls after each first one.
+const WARM_CALLS: usize = 10;
+/// Blank containers that the manifest asks for, whatever is called.
+const STEMS: f64 = 3.0;
+
+/// Times in ms of each sort of call.
+#[derive(Default)]
+struct Times {
+    bare: Vec<f64>,
+    cold: Vec<f64>,
+    prewarmed: Vec<f64>,
+    warm: Vec<f64>,
+    resumed: Vec<f64>,
+}
+
+/// Measures all of them, and prints a table of its own.
+#[expect(clippy::print_stdout, reason = "this is what the command answers")]
+pub fn measure(settings: &Settings) -> anyhow::Result<()> {
+    println!("In ms, p50 / p99 of {} calls each ({} warm ones).\n", CALLS * settings.rounds().len(), {
+        2 * CALLS * WARM_CALLS * settings.rounds().len()
+    });
+    println!("| language | bare start | cold | prewarmed | warm | resumed |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for language in Language::all()? {
+        let mut times = Times::default();
+        for _ in settings.rounds() {
+            if !round(&language, &mut times)? {
+                break;
+            }
+        }
+        if times.warm.is_empty() {
+            continue;
+        }
+        let pair = |times: &[f64]| format!("{} / {}", show(median(times)), show(worst(times, 0.99)));
+        let Times { bare, cold, prewarmed, warm, resumed } = &times;
+        let calls = [cold, prewarmed, warm, resumed].map(|times| pair(times)).join(" | ");
+        println!("| {} | {} | {calls} |", language.name, show(median(bare)));
+    }
+    println!();
+    Ok(())
+}
+
+/// Whether the language runs here.
+fn round(language: &Language, times: &mut Times) -> anyhow::Result<bool> {
+    let cold = server::builder().switch("--no-prewarm").start();
+    if !language.runs_here(&cold.guest()) {
+        return Ok(false);
+    }
+    times.bare.push(language.bare_start_ms()?);
+    first_calls(language, &cold, "cold", None, times)?;
+    drop(cold);
+    // One first call, and a container like it is kept ready for the next.
+    let prewarming = server::builder().start();
+    language.runs_here(&prewarming.guest());
+    first_calls(language, &prewarming, "prewarmed", Some(STEMS + 1.0), times)?;
+    drop(prewarming);
+    resumed(language, server::builder(), times)?;
+    Ok(true)
+}
+
+fn first_calls(
+    language: &Language,
+    whisker: &Server,
+    state: &str,
+    stems: Option<f64>,
+    times: &mut Times,
+) -> anyhow::Result<()> {
+    let guest = whisker.guest();
+    for number in 0..CALLS {
+        let name = format!("first-{number}");
+        language.create(&guest, &name);
+        if let Some(stems) = stems {
+            server::wait_for_stems(&guest, stems)?;
+        }
+        let before = starts(&guest, state);
+        let took = server::call_ms(&guest, &name);
+        if starts(&guest, state) > before {
+            let of_state = if state == "cold" { &mut times.cold } else { &mut times.prewarmed };
+            of_state.push(took);
+        }
+        times.warm.extend((0..WARM_CALLS).map(|_| server::call_ms(&guest, &name)));
+    }
+    Ok(())
+}
+
+fn resumed(language: &Language, builder: Builder, times: &mut Times) -> anyhow::Result<()> {
+    let whisker = builder.flag("--pause-grace", "50ms").start();
+    let guest = whisker.guest();
+    language.create(&guest, "paused");
+    guest.post("actions/paused?blocking=true", &json!({})).expect(200);
+    for _ in 0..CALLS {
+        // Whether the pause came is seen afterwards.
+        pause(3 * server::TICK);
+        let before = starts(&guest, "paused");
+        let took = server::call_ms(&guest, "paused");
+        if starts(&guest, "paused") > before {
+            times.resumed.push(took);
+        }
+    }
+    Ok(())
+}
+
+fn starts(guest: &Client, state: &str) -> f64 {
+    server::metric(guest, "invoker_container_start_total", &format!("\"{state}\""))
+}

@@ -68,6 +68,8 @@ struct Wiring {
     nft: PathBuf,
     instance: String,
     range: Ipv4Addr,
+    /// Where this server's addresses begin.
+    first: u32,
     numbers: Numbers,
     mtu: u32,
 }
@@ -83,12 +85,17 @@ impl Wiring {
         format!("{}/16", self.range)
     }
 
-    /// A container's address. Where ours begin depends on the instance, so
-    /// that servers side by side on one host rarely try for the same.
+    /// What a container's address and the name of its cable are made of.
+    fn index(&self, number: u32) -> u32 {
+        (self.first + number) % ADDRESSES
+    }
+
     fn address(&self, number: u32) -> Ipv4Addr {
-        let offset = u32::from_str_radix(&self.instance, 16).unwrap_or(0);
-        let index = (offset.wrapping_add(number)) % ADDRESSES;
-        Ipv4Addr::from_bits(u32::from(self.range) + 256 + index)
+        Ipv4Addr::from_bits(u32::from(self.range) + 256 + self.index(number))
+    }
+
+    fn cable(&self, number: u32) -> String {
+        format!("{}{}", self.prefix(), self.index(number))
     }
 
     /// Beginning of the names of the cables' host ends.
@@ -111,6 +118,7 @@ impl Networks {
             nft: find_program("nft").ok_or(Unavailable::NatNeeds("nft"))?,
             instance: instance.to_owned(),
             range: Ipv4Addr::new(a, b, 0, 0),
+            first: first_index(instance, std::process::id()),
             numbers: Numbers::below(ADDRESSES),
             mtu: namespace::uplink_mtu(),
         });
@@ -198,6 +206,16 @@ impl Drop for Lease {
     }
 }
 
+/// Where a server's addresses begin. It depends on the instance, so that servers
+/// side by side rarely try for the same, and on the process: the kernel takes
+/// its time over the cables of a server that was killed, and the next one should
+/// not meet them one by one.
+fn first_index(instance: &str, process: u32) -> u32 {
+    let instance = u32::from_str_radix(instance, 16).unwrap_or(0);
+    // A step that leaves room between neighbours and misses no place.
+    (instance % ADDRESSES + (process % ADDRESSES) * 7919 % ADDRESSES) % ADDRESSES
+}
+
 /// Name servers that a container may ask, wherever they are: not those on
 /// loopback addresses, which from inside are the container's own.
 fn name_servers(resolver: &str) -> Vec<Ipv4Addr> {
@@ -213,6 +231,14 @@ fn name_servers(resolver: &str) -> Vec<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_life_of_a_server_begins_elsewhere() {
+        let mut firsts: Vec<u32> = (70_000..70_007).map(|process| first_index("ffffffff", process)).collect();
+        firsts.sort_unstable();
+        assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] > 256), "{firsts:?}");
+        assert!(firsts.iter().all(|first| *first < ADDRESSES));
+    }
 
     #[test]
     fn name_servers_on_loopback_cannot_be_asked() {

@@ -51,7 +51,7 @@ impl Namespace {
 fn connect(wiring: &Wiring, number: u32) -> io::Result<OwnedFd> {
     let address = wiring.address(number);
     let (gateway, mtu, host) = (wiring.gateway(), wiring.mtu, process::id());
-    let cable = format!("{}{number}", wiring.prefix());
+    let cable = wiring.cable(number);
     let inside = format!(
         "link set lo up
 link add eth0 mtu {mtu} type veth peer name {cable} mtu {mtu} netns {host}

@@ -166,7 +166,9 @@ struct Counted {
 
 struct World<'a> {
     functions: &'a [Function],
-    dice: Dice,
+    /// Of each function: for its pauses, for its runs. So all policies meet the
+    /// same traffic.
+    dice: Vec<(Dice, Dice)>,
     pool: Pool<usize>,
     now_us: u64,
     due: BinaryHeap<Reverse<(u64, u64)>>,
@@ -182,7 +184,9 @@ impl<'a> World<'a> {
     fn new(functions: &'a [Function], seed: u64, config: Config) -> World<'a> {
         World {
             functions,
-            dice: Dice(seed),
+            dice: (0..functions.len() as u64)
+                .map(|n| (Dice(Dice(seed ^ (n << 32)).bits()), Dice(Dice(!seed ^ (n << 32)).bits())))
+                .collect(),
             pool: Pool::new(config),
             now_us: 0,
             due: BinaryHeap::new(),
@@ -207,7 +211,8 @@ impl<'a> World<'a> {
 
     fn run(mut self) -> Counted {
         for (number, function) in self.functions.iter().enumerate() {
-            let first = function.rhythm.pause_s(&mut self.dice) * self.dice.uniform();
+            let dice = &mut self.dice[number].0;
+            let first = function.rhythm.pause_s(dice) * dice.uniform();
             self.after(first, Due::Arrival(number));
         }
         self.after(0.0, Due::Tick);
@@ -221,7 +226,7 @@ impl<'a> World<'a> {
             self.now_us = at;
             match self.what.remove(&id) {
                 Some(Due::Arrival(number)) => {
-                    let pause = self.functions[number].rhythm.pause_s(&mut self.dice);
+                    let pause = self.functions[number].rhythm.pause_s(&mut self.dice[number].0);
                     self.after(pause, Due::Arrival(number));
                     let want = self.functions[number].want.clone();
                     self.tell(Event::Arrived { run: number, want });
@@ -271,7 +276,7 @@ impl<'a> World<'a> {
             self.after(0.0, Due::Tell(Event::Resumed(slot)));
         }
         let run_s = self.functions[ticket.run].run_s;
-        let took = (0.5 * run_s) + self.dice.exponential(0.5 * run_s);
+        let took = (0.5 * run_s) + self.dice[ticket.run].1.exponential(0.5 * run_s);
         self.after(took, Due::Tell(Event::Ended { slot, end: End::Fit }));
         if self.counts() {
             let of_action = self.counted.actions.entry(ticket.run).or_default();

@@ -32,6 +32,14 @@ pub struct Runtime {
     /// Containers to keep ready.
     #[serde(default)]
     pub stem_cells: Vec<StemCells>,
+    /// Whether runs of an action that asks for it may overlap in a container.
+    #[serde(default = "yes")]
+    pub concurrent: bool,
+}
+
+/// OpenWhisk's manifests say nothing: each of its runtimes sees to it itself.
+fn yes() -> bool {
+    true
 }
 
 /// The name of an image.

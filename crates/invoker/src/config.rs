@@ -1,6 +1,6 @@
 //! Settings, as plain values with their units.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use whisker_bus::InvokerId;
 use whisker_entity::{Allowance, NamespaceLimits};
@@ -37,6 +37,9 @@ pub struct Config {
     /// How many containers an action of short runs has before further runs
     /// wait for those; best as many as there are processors.
     pub parallel: usize,
+    /// Kinds of which a container runs one activation at a time, whatever
+    /// concurrency an action asks for: the others get containers of their own.
+    pub serial: BTreeSet<String>,
     /// Blank containers to keep at hand.
     pub prewarm: Vec<Stem>,
     /// Memory in MB for blank containers beyond these, as many as recent
@@ -89,6 +92,7 @@ impl Default for Config {
             keep_policy: KeepPolicy::Fixed,
             patience: Duration::from_secs(1),
             parallel: usize::MAX,
+            serial: BTreeSet::new(),
             prewarm: vec![],
             prewarm_learnt_mb: 0,
             tick: Duration::from_millis(250),

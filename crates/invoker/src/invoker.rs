@@ -197,7 +197,7 @@ impl Engine {
             });
             return;
         }
-        let want = job.want(resolved);
+        let want = job.want(resolved, &self.config.serial);
         self.tell(Event::Arrived { run: job, want });
     }
 

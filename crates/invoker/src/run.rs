@@ -1,7 +1,11 @@
 //! One activation: initialise if cold, run to the deadline, tell the outcome,
 //! collect the logs, leave the record.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use whisker_bus::{Acknowledgement, ActivationMessage, Attempt};
@@ -38,17 +42,18 @@ enum Performed {
 }
 
 impl Job {
-    /// Where it may run.
-    pub fn want(&self, resolved: Resolved) -> Want {
+    /// Where it may run. Runs of `serial` kinds do not overlap.
+    pub fn want(&self, resolved: Resolved, serial: &BTreeSet<String>) -> Want {
         let limits = &resolved.action.limits;
+        let concurrency = if serial.contains(&*resolved.kind) { 1 } else { limits.concurrency };
         let key = Key {
             namespace: self.message.user.namespace.clone(),
             action: self.message.action.clone(),
             revision: resolved.revision,
             environment: arguments::environment_digest(&self.message.content, &self.message.init_args),
         };
-        let shape = Shape { kind: resolved.kind, memory_mb: limits.memory, concurrent: limits.concurrency > 1 };
-        Want { key: Arc::new(key), shape, concurrency: limits.concurrency }
+        let shape = Shape { kind: resolved.kind, memory_mb: limits.memory, concurrent: concurrency > 1 };
+        Want { key: Arc::new(key), shape, concurrency }
     }
 }
 

@@ -141,6 +141,20 @@ async fn runs_overlap_in_a_concurrent_container() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn runs_of_a_serial_kind_have_containers_of_their_own() {
+    let mut world = World::new(steady());
+    world.config.serial = ["nodejs:20".to_owned()].into();
+    let invoker = world.start();
+    let revision = world.action("hello", ActionLimits { concurrency: 5, ..limits() }).await;
+    let ids: Vec<_> = (0..3).map(|n| world.deliver(world.message("hello", &revision, json!({"n": n})))).collect();
+    for id in ids {
+        world.record(id).await;
+    }
+    assert_eq!(world.fake.started(), 3);
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn runs_wait_for_memory_and_idle_containers_make_room() {
     let mut world = World::new(steady());
     world.config.user_memory_mb = 512;

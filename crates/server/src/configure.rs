@@ -166,6 +166,7 @@ pub fn invoker(settings: &Serve, manifest: &Manifest) -> anyhow::Result<whisker_
             KeepWarmPolicy::Learnt => KeepPolicy::Learnt,
         },
         parallel: processors().max(2),
+        serial: manifest.runtimes().filter(|kind| !kind.concurrent).map(|kind| kind.kind.clone()).collect(),
         prewarm,
         // Blank ones go after idle ones when memory is short, so that they are
         // given a share of it and no more.

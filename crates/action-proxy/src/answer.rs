@@ -53,6 +53,8 @@ impl Body for Said {
 
 pub(crate) const ONCE: &str = "Cannot initialize the action more than once.";
 pub(crate) const NO_CODE: &str = "Missing main/no code to execute.";
+pub(crate) const NOT_BUILT: &str = "The action failed to generate or locate a binary. See logs for details.";
+pub(crate) const NO_RESULT: &str = "The action did not return a dictionary or array.";
 pub(crate) const NO_ACTION: &str = "no action defined yet";
 
 /// JSON that is there already.

@@ -16,6 +16,7 @@ use rustix::{
     pipe::{PipeFlags, pipe_with},
     process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait},
 };
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::unix::pipe,
@@ -26,7 +27,10 @@ use tokio::{
 use whisker_entity::ActivationId;
 use whisker_frame::{Head, Parser, Sink};
 
-use crate::output::{self, Output};
+use crate::{
+    answer,
+    output::{self, Output},
+};
 
 /// What is kept of an answer. A platform takes no longer one, and of those no
 /// more than some megabytes; this keeps it from filling the container's memory.
@@ -199,6 +203,7 @@ impl Sink for Heard {
         match head {
             Head::Line { .. } => LINE_BYTES,
             Head::Init | Head::Result(_) | Head::Failure(_) => ANSWER_BYTES,
+            Head::Bare if self.init.is_some() || !self.runs.is_empty() => ANSWER_BYTES,
             Head::Bare => 0,
         }
     }
@@ -220,8 +225,23 @@ impl Sink for Heard {
                 self.output.end(activation);
                 let _ = waits.send(said(matches!(head, Head::Failure(_))));
             }
-            // No launcher of ours says such a thing.
-            Head::Bare => {}
+            // A plain ActionLoop program: it has one order at a time.
+            Head::Bare => {
+                if let Some(waits) = self.init.take() {
+                    let _ = waits.send(said(false));
+                    return;
+                }
+                let Some(activation) = self.runs.keys().next().copied() else { return };
+                let Some(waits) = self.runs.remove(&activation) else { return };
+                self.output.end(activation);
+                let is_result = missing > 0 || payload.starts_with(b"{") || payload.starts_with(b"[");
+                let _ = waits.send(if is_result {
+                    said(false)
+                } else {
+                    let json = json!({ "error": answer::NO_RESULT }).to_string().into_bytes();
+                    Said { failed: true, json, missing: 0 }
+                });
+            }
         }
     }
 }

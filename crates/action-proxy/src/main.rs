@@ -2,7 +2,8 @@
 //! of a container, which starts a launcher (`runtimes/README.md`) as its child
 //! and speaks frames with it.
 //!
-//!     whisker-action-proxy [--port 8080] [--folder /tmp/action] COMMAND [ARGUMENT...]
+//!     whisker-action-proxy [--port 8080] [--folder /tmp/action]
+//!         [--compile SCRIPT --toolchain PROGRAM --prepared FOLDER] [--handover] COMMAND [ARGUMENT...]
 //!
 //! Why not a hidden subcommand of `whisker`: this file is copied into every
 //! image and loaded at every cold start, and stands next to user code. A small
@@ -15,6 +16,7 @@
 //! exited, or that its memory was exhausted.
 
 mod answer;
+mod compile;
 mod launcher;
 mod order;
 mod output;
@@ -25,19 +27,27 @@ use std::{net::Ipv4Addr, path::PathBuf, process::ExitCode};
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
-use crate::launcher::Launcher;
+use crate::{compile::Compiler, launcher::Launcher};
 
 /// What was asked for on the command line.
 struct Arguments {
     port: u16,
+    /// Where code goes.
     folder: PathBuf,
+    /// How source becomes a program, where it has to.
+    compiler: Option<Compiler>,
+    /// Whether the launcher becomes the action's own program.
+    handover: bool,
     command: Vec<String>,
 }
 
-const USAGE: &str = "usage: whisker-action-proxy [--port PORT] [--folder FOLDER] COMMAND [ARGUMENT...]";
+const USAGE: &str = "usage: whisker-action-proxy [--port PORT] [--folder FOLDER] \
+                     [--compile SCRIPT --toolchain PROGRAM --prepared FOLDER] [--handover] COMMAND [ARGUMENT...]";
 
 fn arguments(mut words: impl Iterator<Item = String>) -> anyhow::Result<Arguments> {
-    let mut read = Arguments { port: 8080, folder: "/tmp/action".into(), command: Vec::new() };
+    let folder = "/tmp/action".into();
+    let mut read = Arguments { port: 8080, folder, compiler: None, handover: false, command: Vec::new() };
+    let mut compiler = Compiler { script: PathBuf::new(), program: String::new(), prepared: "/prepared".into() };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--port" => {
@@ -45,9 +55,14 @@ fn arguments(mut words: impl Iterator<Item = String>) -> anyhow::Result<Argument
                 read.port = port.parse().with_context(|| format!("{port:?} is no port"))?;
             }
             "--folder" => read.folder = words.next().context(USAGE)?.into(),
+            "--compile" => compiler.script = words.next().context(USAGE)?.into(),
+            "--toolchain" => compiler.program = words.next().context(USAGE)?,
+            "--prepared" => compiler.prepared = words.next().context(USAGE)?.into(),
+            "--handover" => read.handover = true,
             flag if flag.starts_with("--") => bail!("there is no {flag:?}; {USAGE}"),
             _ => {
                 read.command = [word].into_iter().chain(words).collect();
+                read.compiler = Some(compiler).filter(|compiler| compiler.script != PathBuf::new());
                 return Ok(read);
             }
         }
@@ -74,7 +89,9 @@ fn run(arguments: Arguments) -> anyhow::Result<u8> {
         let (launcher, ended) = Launcher::start(&arguments.command)?;
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.port)).await.context("cannot listen")?;
         // Ends with the process.
-        tokio::spawn(server::run(listener, launcher, arguments.folder));
+        let action =
+            server::Action { folder: arguments.folder, compiler: arguments.compiler, handover: arguments.handover };
+        tokio::spawn(server::run(listener, launcher, action));
         Ok(ended.await)
     })
 }

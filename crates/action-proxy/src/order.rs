@@ -88,6 +88,33 @@ impl Init {
     }
 }
 
+impl Init {
+    /// The line by which a launcher that is a shell becomes the program in this
+    /// folder, which finds its variables set.
+    pub(crate) fn handover(&self, folder: &str) -> Vec<u8> {
+        let mut line = b"cd ".to_vec();
+        quote(folder, &mut line);
+        line.extend_from_slice(b" && exec /usr/bin/env __OW_WAIT_FOR_ACK=1");
+        // A name or value that no environment can have is left out.
+        let fit = |text: &str| !text.contains('\0');
+        for (name, value) in self.env.iter().filter(|(name, value)| fit(name) && fit(value)) {
+            if !name.is_empty() && !name.contains('=') {
+                line.push(b' ');
+                quote(&format!("{name}={value}"), &mut line);
+            }
+        }
+        line.extend_from_slice(b" ./exec\n");
+        line
+    }
+}
+
+/// One word for a shell, on one line: `$N` is a line feed there.
+fn quote(word: &str, line: &mut Vec<u8>) {
+    line.push(b'\'');
+    line.extend_from_slice(word.replace('\'', r"'\''").replace('\n', "'\"$N\"'").as_bytes());
+    line.push(b'\'');
+}
+
 impl RunBody<'_> {
     /// The activation. A launcher knows a run by 32 hex digits; a caller that
     /// gives none, or others, gets the `number`th of our own.

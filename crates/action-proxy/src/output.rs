@@ -79,7 +79,12 @@ impl Output {
 
 /// Something of our own for the log.
 pub(crate) fn complain(text: &str) {
-    write(Stream::Stderr, text.as_bytes());
+    complain_of(text.as_bytes());
+}
+
+/// What something else said, for the log.
+pub(crate) fn complain_of(said: &[u8]) {
+    write(Stream::Stderr, said);
 }
 
 fn write(stream: Stream, bytes: &[u8]) {

@@ -2,8 +2,8 @@
 
 use std::{
     convert::Infallible,
-    fs,
-    path::{Path, PathBuf},
+    fs, io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU8, AtomicU64, Ordering},
@@ -24,6 +24,7 @@ use whisker_artifacts::archive::{self, Limits};
 
 use crate::{
     answer::{self, Answer},
+    compile::{self, Compiler},
     launcher::{Launcher, Said},
     order::{Init, InitBody, RunBody},
     output,
@@ -40,10 +41,27 @@ const BLANK: u8 = 0;
 const BEGUN: u8 = 1;
 const READY: u8 = 2;
 
+/// What becomes of code.
+pub(crate) struct Action {
+    /// Where it goes.
+    pub folder: PathBuf,
+    /// How source becomes a program, where it has to.
+    pub compiler: Option<Compiler>,
+    /// Whether the launcher becomes that program.
+    pub handover: bool,
+}
+
+/// Why code cannot be loaded.
+enum Unloadable {
+    /// In words for its author.
+    Refused(String),
+    /// What the compiler said.
+    NotBuilt(Vec<u8>),
+}
+
 struct Proxy {
     launcher: Arc<Launcher>,
-    /// Where binary code goes.
-    folder: PathBuf,
+    action: Arc<Action>,
     /// Blank, begun or ready.
     phase: AtomicU8,
     concurrent: bool,
@@ -54,11 +72,11 @@ struct Proxy {
 }
 
 /// Accepts connections for ever.
-pub(crate) async fn run(listener: TcpListener, launcher: Arc<Launcher>, folder: PathBuf) {
+pub(crate) async fn run(listener: TcpListener, launcher: Arc<Launcher>, action: Action) {
     let concurrent = std::env::var("__OW_ALLOW_CONCURRENT").is_ok_and(|value| value == "true");
     let proxy = Arc::new(Proxy {
         launcher,
-        folder,
+        action: Arc::new(action),
         phase: AtomicU8::new(BLANK),
         concurrent,
         turn: sync::Mutex::new(()),
@@ -136,18 +154,29 @@ impl Proxy {
     }
 
     async fn load(&self, init: Init, code: Option<Vec<u8>>) -> Answer {
-        let folder = match code {
-            None => None,
-            Some(code) => {
-                let folder = self.folder.clone();
-                match spawn_blocking(move || place(&code, &folder)).await {
-                    Ok(Ok(folder)) => Some(folder),
-                    Ok(Err(refused)) => return answer::error(StatusCode::BAD_GATEWAY, &refused),
-                    Err(_) => return answer::error(StatusCode::BAD_GATEWAY, "unpacking was interrupted"),
-                }
+        let init = Arc::new(init);
+        let placed = if code.is_none() && self.action.compiler.is_none() {
+            Ok(None)
+        } else {
+            let (action, init) = (self.action.clone(), init.clone());
+            match spawn_blocking(move || action.place(&init, code)).await {
+                Ok(placed) => placed.map(Some),
+                Err(_) => Err(Unloadable::Refused("unpacking was interrupted".to_owned())),
             }
         };
-        let line = match init.line(folder.as_deref(), self.concurrent) {
+        let folder = match placed {
+            Ok(folder) => folder,
+            Err(Unloadable::Refused(words)) => return answer::error(StatusCode::BAD_GATEWAY, &words),
+            Err(Unloadable::NotBuilt(said)) => {
+                output::complain_of(&said);
+                return answer::error(StatusCode::BAD_GATEWAY, answer::NOT_BUILT);
+            }
+        };
+        let line = match &folder {
+            Some(folder) if self.action.handover => Ok(init.handover(folder)),
+            _ => init.line(folder.as_deref(), self.concurrent),
+        };
+        let line = match line {
             Ok(line) => line,
             Err(error) => return answer::unreadable(&error),
         };
@@ -185,10 +214,25 @@ async fn silence() -> Answer {
     std::future::pending().await
 }
 
-/// Unpacks code, or writes it as `exec`.
-fn place(code: &[u8], folder: &Path) -> Result<String, String> {
-    let host = |error: std::io::Error| format!("The action's code could not be written: {error}");
-    fs::create_dir_all(folder).map_err(host)?;
-    archive::place(code, folder, Limits::default()).map_err(|refused| refused.to_string())?;
-    Ok(folder.to_string_lossy().into_owned())
+impl Action {
+    /// Unpacks code, or writes it as `exec`, and compiles what is source: the
+    /// folder that holds what is to be run. Blocks.
+    fn place(&self, init: &Init, code: Option<Vec<u8>>) -> Result<String, Unloadable> {
+        let host = |error: io::Error| Unloadable::Refused(format!("The action's code could not be written: {error}"));
+        let source = self.folder.join("source");
+        fs::create_dir_all(&source).map_err(host)?;
+        match code {
+            Some(code) => archive::place(&code, &source, Limits::default())
+                .map_err(|refused| Unloadable::Refused(refused.to_string()))?,
+            None => compile::write_source(&source, &init.code).map_err(host)?,
+        }
+        let folder = match &self.compiler {
+            Some(compiler) if !compile::is_program(&source) => {
+                let main = if init.main.is_empty() { "main" } else { &init.main };
+                compiler.compile(&source, main, &self.folder).map_err(host)?.map_err(Unloadable::NotBuilt)?
+            }
+            _ => source,
+        };
+        Ok(folder.to_string_lossy().into_owned())
+    }
 }

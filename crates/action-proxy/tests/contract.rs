@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
     path::Path,
@@ -26,15 +27,19 @@ struct Proxy {
 
 impl Proxy {
     fn start() -> Proxy {
+        let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/python/launcher.py");
+        Proxy::with(&["python3".as_ref(), "-B".as_ref(), launcher.as_ref()])
+    }
+
+    /// With these arguments behind those that every test has.
+    fn with(arguments: &[&OsStr]) -> Proxy {
         // Free a moment ago; nobody else asks for a port by number.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = tempfile::tempdir().unwrap();
-        let launcher = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/python/launcher.py");
         let child = Command::new(env!("CARGO_BIN_EXE_whisker-action-proxy"))
             .args(["--port", &port.to_string(), "--folder"])
             .arg(folder.path().join("action"))
-            .args(["python3", "-B"])
-            .arg(launcher)
+            .args(arguments)
             .env_remove("__OW_ALLOW_CONCURRENT")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -207,4 +212,52 @@ fn it_ends_as_its_launcher_ends() {
         let (ended, stdout, _) = proxy.ends(None);
         assert_eq!((ended.code(), stdout), (Some(status), vec!["last".to_owned()]));
     }
+}
+
+/// Makes a plain ActionLoop program, in shell, of whatever says no `bad`; what
+/// it gets as `main` is in its answers.
+const COMPILES: &str = r#"
+set -eu
+if grep -q bad "$2/exec"; then
+    echo "this is bad"
+    exit 1
+fi
+work=$(mktemp -d)
+cat >"$work/exec" <<EOF
+#!/bin/sh
+echo '{"ok":true}' >&3
+while IFS= read -r line; do
+    echo "\$HELLO"
+    echo '{"by":"$1","main":"$4"}' >&3
+done
+EOF
+chmod +x "$work/exec"
+tar -C "$work" -cf - exec >&3
+"#;
+
+#[test]
+fn source_is_compiled_and_the_launcher_becomes_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("compile.sh");
+    std::fs::write(&script, COMPILES).unwrap();
+    let start = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/actionloop/start.sh");
+    let arguments = ["--compile".as_ref(), script.as_ref(), "--toolchain".as_ref(), "tool".as_ref()];
+    let arguments: Vec<&OsStr> =
+        arguments.into_iter().chain(["--handover".as_ref(), "sh".as_ref(), start.as_ref()]).collect();
+
+    let proxy = Proxy::with(&arguments);
+    let env = json!({ "HELLO": "it's\nme" });
+    let init = json!({ "value": { "name": "a", "main": "entry", "code": "good", "env": env } });
+    assert_eq!(proxy.posts("/init", &init), (200, json!({ "ok": true })));
+    for _ in 0..2 {
+        assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "by": "tool", "main": "entry" })));
+    }
+    let (_, stdout, _) = proxy.ends(Some("-TERM"));
+    assert_eq!(stdout, ["it's", "me", END, "it's", "me", END]);
+
+    let proxy = Proxy::with(&arguments);
+    let words = "The action failed to generate or locate a binary. See logs for details.";
+    assert_eq!(proxy.init("bad"), (502, error(words)));
+    let (_, _, stderr) = proxy.ends(Some("-TERM"));
+    assert_eq!(stderr, ["this is bad", END]);
 }

@@ -60,8 +60,9 @@ rm -rf "$folder"
 "#;
 
 /// What a language's image is made of: its packages, and programs that belong
-/// to none.
-const LANGUAGES: [(&str, &[&str], &[&str]); 5] = [
+/// to none, or folders with all that is in them.
+const LANGUAGES: [(&str, &[&str], &[&str]); 6] = [
+    ("go", &["tar"], &["/usr/local/go", "/usr/lib/go"]),
     ("native", &["perl-base", "python3"], &[]),
     ("nodejs", &["nodejs"], &[]),
     ("php", &["php-cli"], &["/usr/bin/php"]),
@@ -256,7 +257,9 @@ fn files_of(packages: &[&str], programs: &[&str]) -> BTreeSet<PathBuf> {
         }
     }
     let listed = said(Command::new("dpkg").arg("-L").args(&taken));
-    let listed = listed.lines().map(PathBuf::from).chain(programs.iter().map(PathBuf::from));
+    let programs = programs.iter().filter(|path| Path::new(path).exists());
+    let whole = if programs.clone().count() == 0 { String::new() } else { said(Command::new("find").args(programs)) };
+    let listed = listed.lines().chain(whole.lines()).map(PathBuf::from);
     let etc = ["/bin", "/sbin", "/lib", "/lib64", "/etc/passwd", "/etc/group", "/etc/alternatives"].map(PathBuf::from);
     let alternatives = fs::read_dir("/etc/alternatives").into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files = BTreeSet::new();

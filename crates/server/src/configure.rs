@@ -60,8 +60,12 @@ pub fn place(
             config.connections = connections;
             Ok(Place::Postgres(config))
         }
+        ("couchdb" | "couchdbs", Some(_)) => {
+            let config = whisker_store_couchdb::Config::parse(url, password)?;
+            Ok(Place::CouchDb(whisker_store_couchdb::Config { connections, ..config }))
+        }
         // What it is instead may hold a password.
-        _ => bail!("a store is sqlite, sqlite:FOLDER or postgres://USER@HOST/DATABASE"),
+        _ => bail!("a store is sqlite, sqlite:FOLDER, postgres://USER@HOST/DATABASE or couchdb://USER@HOST"),
     }
 }
 

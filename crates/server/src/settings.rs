@@ -320,8 +320,9 @@ pub struct Serve {
 /// Where things are kept.
 #[derive(Debug, Args)]
 pub struct Store {
-    /// Where actions, users and records are kept: sqlite (in the data folder), or
-    /// postgres://USER@HOST/DATABASE[?sslmode=verify-full]
+    /// Where actions, users and records are kept: sqlite (in the data folder),
+    /// postgres://USER@HOST/DATABASE[?sslmode=verify-full], or
+    /// couchdb://USER@HOST[:5984]/[?prefix=PREFIX], over TLS couchdbs://
     #[arg(
         id = "store",
         long = "store",

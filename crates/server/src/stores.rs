@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use whisker_store::{Activations, Entities, Subjects};
+use whisker_store_couchdb::CouchDb;
 use whisker_store_embedded::{Embedded, OpenError};
 use whisker_store_postgres::Postgres;
 
@@ -19,6 +20,8 @@ pub enum Place {
     Embedded(whisker_store_embedded::Config),
     /// In a PostgreSQL database.
     Postgres(whisker_store_postgres::Config),
+    /// In a CouchDB.
+    CouchDb(whisker_store_couchdb::Config),
 }
 
 /// An open store, as its users see it.
@@ -37,7 +40,7 @@ impl Place {
     pub fn folder(&self) -> Option<&PathBuf> {
         match self {
             Place::Embedded(config) => Some(&config.data_dir),
-            Place::Postgres(_) => None,
+            Place::Postgres(_) | Place::CouchDb(_) => None,
         }
     }
 
@@ -46,6 +49,7 @@ impl Place {
         match self {
             Place::Embedded(config) => config.data_dir.display().to_string(),
             Place::Postgres(config) => format!("PostgreSQL at {}", config.place()),
+            Place::CouchDb(config) => format!("CouchDB at {}", config.place()),
         }
     }
 
@@ -55,6 +59,7 @@ impl Place {
         match self {
             Place::Embedded(config) => Embedded::open(config).map(Stores::of).context("cannot open the store"),
             Place::Postgres(config) => Postgres::open(config).await.map(Stores::of).context("cannot open the store"),
+            Place::CouchDb(config) => CouchDb::open(config).await.map(Stores::of).context("cannot open the store"),
         }
     }
 

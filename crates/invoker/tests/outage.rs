@@ -42,6 +42,30 @@ async fn records_wait_for_a_store_that_is_away() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_store_keeps_no_run_waiting() {
+    let world = World::new(quick());
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    world.invoke("hello", &revision, json!({})).await;
+    let took = async || {
+        let (began, mut ids) = (time::Instant::now(), vec![]);
+        for n in 0..100 {
+            ids.push(world.invoke("hello", &revision, json!({ "n": n })).await.id);
+        }
+        (began.elapsed(), ids)
+    };
+    let (quick, _) = took().await;
+    world.store.write_ms.store(100, Ordering::SeqCst);
+    let (slow, ids) = took().await;
+    // The clock is the test's own: what was not waited for took no time.
+    assert!(slow.as_secs_f64() <= quick.as_secs_f64() * 1.1, "{slow:?} for what took {quick:?}");
+    for id in ids {
+        world.record(id).await;
+    }
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_dead_server_had_spooled_is_written_by_the_next() {
     let mut world = World::new(quick());
     world.config.spool_memory_bytes = 0;

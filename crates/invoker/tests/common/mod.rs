@@ -169,11 +169,13 @@ impl InvokerBus for Line<TestBus> {
     }
 }
 
-/// The store, which can be away.
+/// The store, which can be away, or slow.
 #[derive(Default)]
 pub struct Store {
     pub memory: Memory,
     pub away: AtomicBool,
+    /// What a write of records takes, in ms.
+    pub write_ms: AtomicU64,
 }
 
 impl Store {
@@ -188,6 +190,7 @@ impl Store {
 #[async_trait]
 impl Activations for Line<Store> {
     async fn put(&self, records: &[Arc<Activation>]) -> Result<(), whisker_store::Error> {
+        time::sleep(Duration::from_millis(self.to().await.write_ms.load(Ordering::SeqCst))).await;
         self.to().await.here()?;
         Activations::put(&self.to().await.memory, records).await
     }

@@ -5,9 +5,9 @@
 //!
 //! A platform that reads frames says so by a variable. It gets the launcher's
 //! frames on standard output, each line with its owner and its time, and the
-//! order of both streams with them; an activation ends with an empty result
-//! frame there. Any other gets lines and OpenWhisk's sentinels. What bypasses the
-//! launcher comes as it is, so standard error has its sentinel either way.
+//! order of both streams with them, and sentinels that name the activation. Any
+//! other gets lines and OpenWhisk's sentinels. What bypasses the launcher comes as
+//! it is, so standard error has its sentinel either way.
 
 use std::{
     io::{self, Write},
@@ -69,7 +69,9 @@ impl Output {
     pub(crate) fn end(&mut self, activation: ActivationId) {
         self.flush();
         if self.frames {
-            write(Stream::Stdout, format!("R {activation} \n").as_bytes());
+            // Behind text without a line end it is still seen for what it is.
+            let sentinel = SENTINEL.trim_ascii_end();
+            write(Stream::Stdout, &[sentinel, format!(" {activation}\n").as_bytes()].concat());
         } else {
             write(Stream::Stdout, SENTINEL);
         }

@@ -243,21 +243,38 @@ impl Sink for Framed<'_> {
     fn line(&mut self, head: Head, payload: &[u8], length: u64) {
         match head {
             Head::Line { activation, stream, time_us } => self.output.keep(stream, payload, time_us, Some(activation)),
-            Head::Result(activation) => self.output.mark(Stream::Stdout, Some(activation)),
             Head::Bare => {
                 self.output.dropped |= length > payload.len() as u64;
-                let mut rest = payload;
+                let (mut rest, ended) = match ended(payload) {
+                    Some((before, activation)) => (before, Some(activation)),
+                    None => (payload, None),
+                };
                 while rest.len() > LINE_BYTES {
                     let (piece, more) = rest.split_at(LINE_BYTES);
                     self.output.line(Stream::Stdout, piece, self.time_us);
                     rest = more;
                 }
-                self.output.line(Stream::Stdout, rest, self.time_us);
+                if ended.is_none() || !rest.is_empty() {
+                    self.output.line(Stream::Stdout, rest, self.time_us);
+                }
+                if ended.is_some() {
+                    self.output.mark(Stream::Stdout, ended);
+                }
             }
-            // The proxy says neither here.
-            Head::Init | Head::Failure(_) => {}
+            // The proxy says none of these here.
+            Head::Init | Head::Result(_) | Head::Failure(_) => {}
         }
     }
+}
+
+/// The end of an activation, and what stands before it on its line.
+fn ended(line: &[u8]) -> Option<(&[u8], ActivationId)> {
+    /// As many digits as an activation's id has.
+    const DIGITS: usize = 32;
+
+    let (before, digits) = line.split_at_checked(line.len().checked_sub(DIGITS)?)?;
+    let before = before.strip_suffix(b" ")?.strip_suffix(SENTINEL)?;
+    Some((before, std::str::from_utf8(digits).ok()?.parse().ok()?))
 }
 
 /// The last character boundary at or before `limit`.
@@ -347,7 +364,8 @@ mod tests {
     fn frames_keep_order_owner_and_time() {
         let mut output = Output::new(1 << 20, true);
         let (one, two) = (id(1), id(2));
-        let text = format!("O {one} 5 a\nE {two} 6 b\nE {one} 7 c\nraw\nR {one} \nO {two} 8 d\n");
+        const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
+        let text = format!("O {one} 5 a\nE {two} 6 b\nE {one} 7 c\nraw\nno end{SENTINEL} {one}\nO {two} 8 d\n");
         let (beginning, rest) = text.as_bytes().split_at(20);
         output.push(Stream::Stdout, beginning, 9);
         output.push(Stream::Stdout, rest, 9);
@@ -355,9 +373,9 @@ mod tests {
         output.push(Stream::Stderr, format!("past it\n{END}").as_bytes(), 9);
         assert!(output.is_complete(one) && !output.is_complete(two));
         let logs = output.take(one, 1 << 20);
-        assert_eq!(texts(&logs), ["stdout a", "stderr c", "stdout raw", "stderr past it"]);
-        assert_eq!(logs.lines.iter().map(|line| line.time_us).collect::<Vec<_>>(), [5, 7, 9, 9]);
-        output.push(Stream::Stdout, format!("R {two} \nlast words").as_bytes(), 9);
+        assert_eq!(texts(&logs), ["stdout a", "stderr c", "stdout raw", "stdout no end", "stderr past it"]);
+        assert_eq!(logs.lines.iter().map(|line| line.time_us).collect::<Vec<_>>(), [5, 7, 9, 9, 9]);
+        output.push(Stream::Stdout, format!("{SENTINEL} {two}\nlast words").as_bytes(), 9);
         output.push(Stream::Stderr, END.as_bytes(), 9);
         output.end(9);
         assert!(output.is_complete(two));

@@ -61,8 +61,13 @@ rm -rf "$folder"
 
 /// What a language's image is made of: its packages, and programs that belong
 /// to none, or folders with all that is in them.
-const LANGUAGES: [(&str, &[&str], &[&str]); 6] = [
+const LANGUAGES: [(&str, &[&str], &[&str]); 7] = [
     ("go", &["tar"], &["/usr/local/go", "/usr/lib/go"]),
+    (
+        "java",
+        &["openjdk-17-jdk-headless", "libgoogle-gson-java", "tar"],
+        &["/usr/bin/java", "/usr/bin/javac", "/usr/share/java", "/etc/java-17-openjdk", "/usr/lib/jvm"],
+    ),
     ("native", &["perl-base", "python3"], &[]),
     ("nodejs", &["nodejs"], &[]),
     ("php", &["php-cli"], &["/usr/bin/php"]),

@@ -9,8 +9,9 @@ use crate::{Algorithm, Key};
 #[derive(Debug, Clone, Default)]
 pub struct Secrets {
     current: Option<Algorithm>,
-    aes128: Option<Key>,
-    aes256: Option<Key>,
+    /// Of each algorithm the newest key first: it alone encrypts.
+    aes128: Vec<Key>,
+    aes256: Vec<Key>,
 }
 
 /// Why a value stays locked, or unlocked. None of these tells a value.
@@ -28,43 +29,64 @@ pub enum Error {
 }
 
 impl Secrets {
-    /// With these keys, none of which is used for new values yet.
+    /// With these keys, of each algorithm the newest first. None is used for
+    /// new values yet.
     pub fn new(keys: impl IntoIterator<Item = Key>) -> Self {
-        keys.into_iter().fold(Self::default(), |secrets, key| match key.algorithm() {
-            Algorithm::Aes128 => Self { aes128: Some(key), ..secrets },
-            Algorithm::Aes256 => Self { aes256: Some(key), ..secrets },
-        })
+        let (aes128, aes256) = keys.into_iter().partition(|key| key.algorithm() == Algorithm::Aes128);
+        Self { current: None, aes128, aes256 }
     }
 
     /// Encrypts new values from now on.
     pub fn encrypting_with(self, algorithm: Algorithm) -> Result<Self, Error> {
-        self.key(algorithm)?;
+        self.newest(algorithm)?;
         Ok(Self { current: Some(algorithm), ..self })
     }
 
-    fn key(&self, algorithm: Algorithm) -> Result<&Key, Error> {
-        let key = match algorithm {
+    fn keys(&self, algorithm: Algorithm) -> &[Key] {
+        match algorithm {
             Algorithm::Aes128 => &self.aes128,
             Algorithm::Aes256 => &self.aes256,
-        };
-        key.as_ref().ok_or(Error::NoKey(algorithm))
+        }
     }
 
-    /// Parameters with all values encrypted. Those that are already, with
-    /// whichever algorithm, stay as they are, so that what was read can be put
-    /// again. Without a current algorithm nothing is encrypted.
+    fn newest(&self, algorithm: Algorithm) -> Result<&Key, Error> {
+        self.keys(algorithm).first().ok_or(Error::NoKey(algorithm))
+    }
+
+    /// The text behind a locked one, with whichever key fits.
+    fn open(&self, algorithm: Algorithm, locked: &str) -> Result<String, Error> {
+        self.newest(algorithm)?;
+        self.keys(algorithm).iter().find_map(|key| key.decrypt(locked)).ok_or(Error::Unfit(algorithm))
+    }
+
+    /// Parameters with all values encrypted. Those that are already stay as
+    /// they are, so that what was read can be put again, but for those of an
+    /// older key, which get the current one: so keys are replaced. What fits no
+    /// key stays. Without a current algorithm nothing is encrypted.
     pub fn lock(&self, parameters: Parameters) -> Result<Parameters, Error> {
         let Some(algorithm) = self.current else { return Ok(parameters) };
-        let key = self.key(algorithm)?;
+        let key = self.newest(algorithm)?;
         let lock = |parameter: &Parameter| {
-            if parameter.encryption.is_some() {
-                return Ok(parameter.clone());
-            }
-            let value = Value::String(key.encrypt(&parameter.value.to_string()).ok_or(Error::Encrypt)?);
+            let text = match parameter.encryption.as_deref() {
+                None => parameter.value.to_string(),
+                Some(by) => match self.outdated(by, &parameter.value) {
+                    Some(text) => text,
+                    None => return Ok(parameter.clone()),
+                },
+            };
+            let value = Value::String(key.encrypt(&text).ok_or(Error::Encrypt)?);
             let encryption = Some(algorithm.name().to_owned());
             Ok(Parameter { key: parameter.key.clone(), value, init: parameter.init, encryption })
         };
         parameters.iter().map(lock).collect()
+    }
+
+    /// The text behind a value that is locked, though not as new ones are.
+    fn outdated(&self, by: &str, value: &Value) -> Option<String> {
+        let (by, locked) = (by.parse::<Algorithm>().ok()?, value.as_str()?);
+        let newest = self.newest(by).ok()?;
+        let is_current = self.current == Some(by) && newest.decrypt(locked).is_some();
+        if is_current { None } else { self.open(by, locked).ok() }
     }
 
     /// The value behind a locked one, on one line. `None` for what was never
@@ -76,7 +98,7 @@ impl Secrets {
     pub fn unlock(&self, algorithm: &str, value: &RawValue) -> Result<Option<Box<RawValue>>, Error> {
         let Ok(algorithm) = algorithm.parse::<Algorithm>() else { return Ok(None) };
         let Ok(locked) = serde_json::from_str::<String>(value.get()) else { return Ok(None) };
-        let text = self.key(algorithm)?.decrypt(&locked).ok_or(Error::Unfit(algorithm))?;
+        let text = self.open(algorithm, &locked)?;
         // In JSON line breaks are never inside a string.
         let text = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text };
         RawValue::from_string(text).map(Some).map_err(|_| Error::Unfit(algorithm))

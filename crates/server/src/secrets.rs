@@ -12,8 +12,8 @@ use crate::settings::{Encryption, Serve};
 
 /// Reads the keys there are.
 pub fn read(settings: &Serve) -> anyhow::Result<Secrets> {
-    let aes128 = key(Algorithm::Aes128, settings.aes_128_key_file.as_deref(), "WHISKER_AES_128_KEY")?;
-    let aes256 = key(Algorithm::Aes256, settings.aes_256_key_file.as_deref(), "WHISKER_AES_256_KEY")?;
+    let aes128 = keys(Algorithm::Aes128, settings.aes_128_key_file.as_deref(), "WHISKER_AES_128_KEY")?;
+    let aes256 = keys(Algorithm::Aes256, settings.aes_256_key_file.as_deref(), "WHISKER_AES_256_KEY")?;
     let secrets = Secrets::new(aes128.into_iter().chain(aes256));
     let (algorithm, where_from) = match settings.parameter_encryption {
         Encryption::Off => return Ok(secrets),
@@ -23,9 +23,10 @@ pub fn read(settings: &Serve) -> anyhow::Result<Secrets> {
     secrets.encrypting_with(algorithm).with_context(|| format!("parameters are to be encrypted: use {where_from}"))
 }
 
-fn key(algorithm: Algorithm, file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Key>> {
+/// Keys are lines, the newest one first.
+fn keys(algorithm: Algorithm, file: Option<&Path>, variable: &str) -> anyhow::Result<Vec<Key>> {
     let (text, from) = match (file, env::var_os(variable)) {
-        (None, None) => return Ok(None),
+        (None, None) => return Ok(Vec::new()),
         (Some(_), Some(_)) => bail!("{variable} is set, and a file is given as well: which of them is it?"),
         (Some(path), None) => {
             let from = path.display().to_string();
@@ -33,7 +34,10 @@ fn key(algorithm: Algorithm, file: Option<&Path>, variable: &str) -> anyhow::Res
         }
         (None, Some(text)) => (text.into_string().unwrap_or_default(), variable.to_owned()),
     };
-    Key::parse(algorithm, &text).map(Some).with_context(|| format!("{from} is no key for {}", algorithm.name()))
+    // An empty file is no key, and not none.
+    let lines = text.trim().split('\n');
+    let keys = lines.map(|line| Key::parse(algorithm, line)).collect::<Result<_, _>>();
+    keys.with_context(|| format!("{from} is no key for {}", algorithm.name()))
 }
 
 /// Reads a file that should be nobody else's, and says so if it is.

@@ -116,3 +116,31 @@ fn keys_are_checked_and_never_shown() {
     assert_eq!(told, "not the base64 of a key of 32 bytes");
     assert_eq!(format!("{:?}", key("aes-128")), "a key for aes-128");
 }
+
+#[test]
+fn older_keys_decrypt_and_what_they_locked_gets_the_newest() {
+    const NEWER: &str = "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=";
+    let parameters: Parameters = serde_json::from_value(json!([{"key": "a", "value": "s3cret"}])).unwrap();
+    let old = Secrets::new([key("aes-256")]).encrypting_with(Algorithm::Aes256).unwrap();
+    let newer = || Key::parse(Algorithm::Aes256, NEWER).unwrap();
+    let rotated = Secrets::new([newer(), key("aes-256")]).encrypting_with(Algorithm::Aes256).unwrap();
+    let new = Secrets::new([newer()]).encrypting_with(Algorithm::Aes256).unwrap();
+    let value = |parameters: &Parameters| text(parameters.iter().next().unwrap().value.as_str().unwrap());
+    let reads = |secrets: &Secrets, parameters: &Parameters| {
+        secrets.unlock("aes-256", &value(parameters)).map(|value| value.unwrap().get().to_owned())
+    };
+
+    let locked = old.lock(parameters.clone()).unwrap();
+    assert_eq!(reads(&rotated, &locked).unwrap(), r#""s3cret""#);
+    assert_eq!(reads(&new, &locked), Err(Error::Unfit(Algorithm::Aes256)));
+    assert_eq!(new.lock(locked.clone()).unwrap(), locked, "what fits no key stays");
+    let again = rotated.lock(locked.clone()).unwrap();
+    assert_eq!(reads(&new, &again).unwrap(), r#""s3cret""#, "the old key can go");
+    assert_eq!(rotated.lock(again.clone()).unwrap(), again, "once is enough");
+
+    // From one algorithm to the other in the same way.
+    let other = Secrets::new([key("aes-128"), key("aes-256")]).encrypting_with(Algorithm::Aes128).unwrap();
+    let moved = other.lock(locked).unwrap();
+    assert_eq!(moved.iter().next().unwrap().encryption.as_deref(), Some("aes-128"));
+    assert_eq!(other.unlock("aes-128", &value(&moved)).unwrap().unwrap().get(), r#""s3cret""#);
+}

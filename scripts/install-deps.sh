@@ -28,6 +28,7 @@ if [ "$task" = test ]; then
     need ruby ruby
     need php php-cli
     need openssl openssl
+    [ -x /usr/sbin/nginx ] || need nginx nginx-light
     # Toolchains where containers see them, which is below /usr.
     [ -x /usr/local/go/bin/go ] || [ -x /usr/bin/go ] || packages="$packages golang-go"
     [ -x /usr/bin/javac ] || [ -x /usr/local/bin/javac ] || packages="$packages default-jdk-headless"

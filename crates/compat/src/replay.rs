@@ -3,14 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use whisker_testkit::{Client, Request as Sent, Response, pause, wait_for_minute};
+use whisker_testkit::{Client, Origin, Request as Sent, Response, pause, wait_for_minute};
 
 use crate::{
     compare,
@@ -71,9 +70,10 @@ pub struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// Of a document, against the server at this address.
-    pub fn new(document: &'a Document, differences: &'a Differences, address: SocketAddr, auths: &Auths) -> Self {
-        let client = |auth: Option<&str>| Client::new(address, auth);
+    /// Of a document, against the server there.
+    pub fn new(document: &'a Document, differences: &'a Differences, origin: impl Into<Origin>, auths: &Auths) -> Self {
+        let origin = origin.into();
+        let client = |auth: Option<&str>| Client::at(&origin, auth);
         let clients = BTreeMap::from([
             ("guest", client(Some(&auths.guest))),
             ("system", client(Some(&auths.system))),

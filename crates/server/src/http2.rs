@@ -7,7 +7,7 @@
 //!
 //! | what the client does | what becomes of the connection |
 //! | --- | --- |
-//! | nothing, or never ends its headers | told to go after [`QUIET`], cut after as long again |
+//! | nothing, or never ends its headers | told to go after [`QUIET`], cut after [`GOODBYE`] more |
 //! | does not take an answer | cut after [`PATIENCE`] |
 //! | abandons requests as fast as it makes them | cut at [`ABANDONED_MAX`] between two looks |
 
@@ -45,6 +45,9 @@ use tokio_util::sync::CancellationToken;
 const STREAMS_MAX: u32 = 100;
 /// Time without a request after which a connection is told to go.
 const QUIET: Duration = Duration::from_secs(8);
+/// How long a client that was told to go may still begin something: what it
+/// sent before it heard of that is answered.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How long a client may leave a piece of an answer untaken.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are handed over at a time.
@@ -77,7 +80,7 @@ where
         .max_header_list_size(headers_max_bytes)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
-    let judged = traffic.judge();
+    let judged = traffic.judge(QUIET);
     tokio::pin!(judged);
     let mut leaving = false;
     loop {
@@ -96,7 +99,7 @@ where
                 Verdict::Quiet if !leaving => {
                     leaving = true;
                     connection.as_mut().graceful_shutdown();
-                    judged.set(traffic.judge());
+                    judged.set(traffic.judge(GOODBYE));
                 }
                 verdict => {
                     tracing::debug!(?verdict, "a connection is cut");
@@ -174,8 +177,9 @@ impl Traffic {
         exchange
     }
 
-    /// Looks until there is something to say.
-    async fn judge(&self) -> Verdict {
+    /// Looks until there is something to say; after so long without a request
+    /// there is.
+    async fn judge(&self, quiet: Duration) -> Verdict {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut quiet_since = Instant::now();
@@ -197,7 +201,7 @@ impl Traffic {
             }
             if begun != begun_before || !under_way.is_empty() {
                 (begun_before, quiet_since) = (begun, Instant::now());
-            } else if quiet_since.elapsed() >= QUIET {
+            } else if quiet_since.elapsed() >= quiet {
                 return Verdict::Quiet;
             }
         }

@@ -7,7 +7,7 @@ use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -28,6 +28,9 @@ const HEADERS_TIMEOUT: Duration = Duration::from_secs(8);
 const HEADERS_MAX_BYTES: u32 = 96 * 1024;
 /// Pause after the kernel refused a connection, mostly for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections that wait in the kernel to be accepted. Those of more wait at
+/// their clients, who try again with growing pauses.
+const BACKLOG: u32 = 4096;
 
 /// An open port.
 pub struct Listener {
@@ -41,7 +44,7 @@ impl Listener {
     /// Opens the port. At most `connections_max` are served at once; the next
     /// ones wait in the kernel's queue.
     pub async fn bind(address: SocketAddr, connections_max: usize) -> anyhow::Result<Self> {
-        let socket = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let socket = open(address).with_context(|| format!("cannot listen on {address}"))?;
         let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         Ok(Self { socket, connections, tls: None, proxies: Arc::default() })
     }
@@ -95,6 +98,14 @@ impl Listener {
         tasks.close();
         tasks.wait().await;
     }
+}
+
+/// An open port, which may have been in use a moment ago.
+fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// What every request of a connection is answered by.

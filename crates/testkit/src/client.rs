@@ -9,13 +9,16 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use crate::wire::{Answer, Wire};
+use crate::{
+    Origin,
+    wire::{Answer, Wire},
+};
 
 /// Speaks for one user. Clones share their kept connections; any number of
 /// threads may use it at once.
 #[derive(Clone)]
 pub struct Client {
-    address: SocketAddr,
+    origin: Origin,
     authorization: Option<String>,
     kept: Arc<Mutex<Vec<Wire>>>,
 }
@@ -27,7 +30,7 @@ pub struct Request {
     pub method: String,
     /// Path and query, sent as they are.
     pub target: String,
-    /// Headers, besides `host`, `authorization` and the length.
+    /// Headers, besides `authorization` and the length, and `host` if it is another.
     pub headers: Vec<(String, String)>,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
@@ -122,13 +125,18 @@ impl Response {
 impl Client {
     /// A client for `uuid:key`, or for nobody.
     pub fn new(address: SocketAddr, auth: Option<&str>) -> Client {
+        Client::at(address, auth)
+    }
+
+    /// The same, of a server that may speak TLS.
+    pub fn at(origin: impl Into<Origin>, auth: Option<&str>) -> Client {
         let authorization = auth.map(|auth| format!("Basic {}", STANDARD.encode(auth)));
-        Client { address, authorization, kept: Arc::default() }
+        Client { origin: origin.into(), authorization, kept: Arc::default() }
     }
 
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.origin.address()
     }
 
     /// GET. A path without slash at its start is below the user's own namespace.
@@ -185,16 +193,22 @@ impl Client {
         loop {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
             match kept {
-                Some(wire) if wire.is_stale() => {}
-                Some(wire) => return Ok(wire),
-                None => return Wire::open(self.address),
+                Some(mut wire) => {
+                    if !wire.is_stale() {
+                        return Ok(wire);
+                    }
+                }
+                None => return Wire::open(&self.origin),
             }
         }
     }
 
     fn bytes(&self, request: &Request) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nhost: {}\r\n", request.method, request.target, self.address);
+        let mut head = format!("{} {} HTTP/1.1\r\n", request.method, request.target);
         let own = |name: &str| request.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case(name));
+        if !own("host") {
+            head += &format!("host: {}\r\n", self.origin.host());
+        }
         if let Some(authorization) = self.authorization.as_ref().filter(|_| !own("authorization")) {
             head += &format!("authorization: {authorization}\r\n");
         }

@@ -8,6 +8,8 @@
 //!   hide in a library that both sides share; [`Wire`] sends what no client would.
 //! - [`CouchDb`] is a database for it, of CouchDB's protocol.
 //! - [`Postgres`] is a real database server, which can be stopped and frozen.
+//! - [`Nginx`] is a real one with the configuration of `deploy/nginx`, and
+//!   [`Certificate`] one for it, or for the server, that nobody else believes.
 //! - [`eventually`] waits for a state and, when it does not come, tells what it
 //!   saw last. Nothing here waits for a while and hopes.
 //! - [`Docker`] starts a daemon for those who test with one, and makes images.
@@ -17,12 +19,15 @@
 
 mod archive;
 mod client;
-mod docker;
 mod couchdb;
+mod docker;
 mod eventually;
 mod invoke;
+mod nginx;
+mod origin;
 mod postgres;
 mod server;
+mod tls;
 mod wire;
 
 pub use archive::{Archive, base64};
@@ -31,8 +36,11 @@ pub use couchdb::CouchDb;
 pub use docker::Docker;
 pub use eventually::{eventually, pause, wait_for_minute};
 pub use invoke::{binary, source};
+pub use nginx::Nginx;
+pub use origin::Origin;
 pub use postgres::Postgres;
 pub use server::{Builder, Server, Stopped, binary_path};
+pub use tls::Certificate;
 pub use wire::{Answer, Wire};
 
 /// `uuid:key` of the user `guest`, as OpenWhisk's standalone server has it.

@@ -380,7 +380,8 @@ impl Output {
 
 /// The address in the line that every start prints.
 fn listens_on(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("listens on http://")?;
+    let (_, rest) = line.split_once("listens on http")?;
+    let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix("://")?;
     rest.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
 }
 
@@ -393,6 +394,7 @@ mod tests {
         for (line, port) in [
             ("whisker 0.1.0 listens on http://127.0.0.1:3233", Some(3233)),
             ("whisker 0.1.0 listens on http://[::1]:1/ (data in /tmp)", Some(1)),
+            ("whisker 0.1.0 listens on https://127.0.0.1:2", Some(2)),
             ("whisker listens on nothing", None),
         ] {
             assert_eq!(listens_on(line).map(|address| address.port()), port, "{line}");

@@ -5,9 +5,13 @@
 
 use std::{
     io::{self, BufRead, BufReader, ErrorKind, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::TcpStream,
     time::Duration,
 };
+
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::Origin;
 
 /// Longest that an answer may take before the wire gives up: longer than any
 /// wait that the server promises.
@@ -15,7 +19,57 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// One connection.
 pub struct Wire {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
+}
+
+/// What the bytes go through.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(tls) => &tls.sock,
+        }
+    }
+
+    /// Whether nothing came on it, on a socket that does not block.
+    fn is_quiet(&mut self) -> bool {
+        let quiet = |error: &io::Error| error.kind() == ErrorKind::WouldBlock;
+        match self {
+            Stream::Plain(socket) => socket.peek(&mut [0]).is_err_and(|error| quiet(&error)),
+            // What came may be TLS's own, such as a ticket to resume with.
+            Stream::Tls(tls) => tls.read(&mut [0]).is_err_and(|error| quiet(&error)),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.read(into),
+            Stream::Tls(tls) => tls.read(into),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(socket) => socket.flush(),
+            Stream::Tls(tls) => tls.flush(),
+        }
+    }
 }
 
 /// An answer as it came.
@@ -43,32 +97,49 @@ impl Answer {
 
 impl Wire {
     /// Connects.
-    pub fn open(address: SocketAddr) -> io::Result<Wire> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+    pub fn open(origin: impl Into<Origin>) -> io::Result<Wire> {
+        let origin = origin.into();
+        let stream = TcpStream::connect_timeout(&origin.address(), Duration::from_secs(10))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Wire { reader: BufReader::new(stream) })
+        let Some(config) = origin.tls() else { return Ok(Wire { reader: BufReader::new(Stream::Plain(stream)) }) };
+        let connection = ClientConnection::new(config, origin.name()).map_err(io::Error::other)?;
+        let mut tls = StreamOwned::new(connection, stream);
+        while tls.conn.is_handshaking() {
+            tls.conn.complete_io(&mut tls.sock)?;
+        }
+        Ok(Wire { reader: BufReader::new(Stream::Tls(Box::new(tls))) })
     }
 
     /// Gives up on reads after this long instead.
     pub fn patience(&self, patience: Duration) -> io::Result<()> {
-        self.reader.get_ref().set_read_timeout(Some(patience))
+        self.reader.get_ref().socket().set_read_timeout(Some(patience))
     }
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.reader.get_mut().write_all(bytes)
+        self.reader.get_mut().write_all(bytes)?;
+        self.reader.get_mut().flush()
     }
 
     /// Whether the other side has closed, or said something unasked.
-    pub fn is_stale(&self) -> bool {
-        let stream = self.reader.get_ref();
-        if !self.reader.buffer().is_empty() || stream.set_nonblocking(true).is_err() {
+    pub fn is_stale(&mut self) -> bool {
+        let heard = !self.reader.buffer().is_empty();
+        let stream = self.reader.get_mut();
+        if heard || stream.socket().set_nonblocking(true).is_err() {
             return true;
         }
-        let quiet = matches!(stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
-        stream.set_nonblocking(false).is_err() || !quiet
+        let quiet = stream.is_quiet();
+        stream.socket().set_nonblocking(false).is_err() || !quiet
+    }
+
+    /// The certificate that the other side showed (DER), if it speaks TLS.
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        match self.reader.get_ref() {
+            Stream::Plain(_) => None,
+            Stream::Tls(tls) => tls.conn.peer_certificates()?.first().map(|der| der.to_vec()),
+        }
     }
 
     /// Reads until the other side closes; the bytes that came.

@@ -42,7 +42,7 @@ async fn at_once(_: Request<Incoming>) -> Response<Full<Bytes>> {
 
 #[tokio::test(start_paused = true)]
 async fn whoever_does_nothing_is_told_to_go_and_then_cut() {
-    let bound = 2 * QUIET.as_secs() + 2;
+    let bound = 10;
     for (name, bytes) in [
         ("nothing", Vec::new()),
         ("half a preface", PREFACE[..10].to_vec()),
@@ -63,7 +63,7 @@ async fn a_request_that_takes_long_is_waited_for() {
         at_once(request).await
     };
     let lasted = lasts(async |client| client.write_all(&request).await.unwrap(), slow).await;
-    assert!((60 + QUIET.as_secs()..=60 + 2 * QUIET.as_secs() + 2).contains(&lasted), "{lasted} s");
+    assert!((60 + QUIET.as_secs()..=60 + 10).contains(&lasted), "{lasted} s");
 }
 
 #[tokio::test(start_paused = true)]

@@ -129,6 +129,43 @@ fn under_load(outage: impl Fn(&Postgres, bool)) {
     assert!(during > 0, "nothing was accepted while the database was away");
 }
 
+/// By turns with a database that is not, since the machine is not the same from
+/// one moment to the next.
+#[test]
+fn a_slow_database_keeps_no_warm_call_waiting() {
+    const ROUNDS: usize = 6;
+    const CALLS: usize = 100;
+    let database = Postgres::start();
+    let url = database.database();
+    let server = database.serving(&url).start();
+    let guest = server.guest();
+    guest.node("work", "function main(p) { return p }");
+    database.sql(
+        &url,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NULL; END';
+        CREATE TRIGGER slow BEFORE INSERT ON activation_ids FOR EACH STATEMENT EXECUTE FUNCTION slow();",
+    );
+    let mut took = [Vec::new(), Vec::new()];
+    guest.result("work", &json!({}));
+    for round in 0..ROUNDS {
+        let how = if round % 2 == 0 { "DISABLE" } else { "ENABLE" };
+        database.sql(&url, &format!("ALTER TABLE activation_ids {how} TRIGGER slow"));
+        for n in 0..CALLS {
+            let began = Instant::now();
+            guest.result("work", &json!({"n": n}));
+            took[round % 2].push(began.elapsed());
+        }
+    }
+    let [quick, slow] = took.map(|mut took| {
+        took.sort();
+        took[took.len() / 2]
+    });
+    let ratio = slow.as_secs_f64() / quick.as_secs_f64();
+    eprintln!("half of the warm calls took less than {quick:?}; with 100 ms for each write {slow:?}, {ratio:.2} times");
+    // Far below what a call that waited would take, and above what noise makes.
+    assert!(slow < quick + Duration::from_millis(50), "{slow:?} instead of {quick:?}");
+}
+
 #[test]
 fn nothing_is_lost_while_the_database_is_stopped() {
     under_load(|database, away| if away { database.stop() } else { database.resume() });

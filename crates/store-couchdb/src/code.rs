@@ -46,6 +46,8 @@ pub(crate) struct Code {
     /// Bytes of its text.
     pub length: u64,
     pub binary: bool,
+    /// Whether the hash is that of the text, and not of what names it.
+    pub of_text: bool,
     pub place: Place,
 }
 
@@ -106,6 +108,7 @@ impl Code {
         let digest = code["digest"]
             .as_str()
             .and_then(|digest| CodeHash::parse(digest.strip_prefix(if binary { OF_BASE64 } else { OF_BYTES })?));
+        let of_text = digest.is_some();
         let hash = digest.unwrap_or_else(|| {
             let named = json!([id, name, stub["digest"], stub["length"]]).to_string();
             CodeHash::of(&named)
@@ -113,11 +116,11 @@ impl Code {
         let bytes = stub["length"].as_u64().or_else(|| code["length"].as_u64()).unwrap_or(0);
         let length = if binary { bytes.div_ceil(3) * 4 } else { bytes };
         let place = Place::Attached { name: name.to_owned(), there: stub.is_object() };
-        Ok(Self { hash, length, binary, place })
+        Ok(Self { hash, length, binary, of_text, place })
     }
 
     fn here(text: Arc<str>, binary: bool) -> Self {
-        Self { hash: CodeHash::of(&text), length: text.len() as u64, binary, place: Place::Here(text) }
+        Self { hash: CodeHash::of(&text), length: text.len() as u64, binary, of_text: true, place: Place::Here(text) }
     }
 
     /// As the entity names it.

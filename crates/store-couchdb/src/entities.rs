@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use whisker_entity::{CodeHash, EntityPath, QualifiedName};
+use whisker_entity::{CodeHash, EntityPath, ExecCode, QualifiedName};
 use whisker_store::{Changes, Collection, Cursor, Document, Entities, Error, Page, Portion, Revision, Scan, Stored};
 
 use crate::{
     CouchDb,
-    code::{self, Packed, Place},
+    code::{self, Code, Packed, Place},
     database::{Query, Rows},
     designs,
     error::{Failure, corrupt},
@@ -98,18 +98,20 @@ impl Entities for CouchDb {
     }
 
     async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Stored>, Error> {
-        scan::step(&self.whisks, after, portion, |id, document| {
-            let held = match Held::read(id, document) {
-                Ok(held) => held,
-                Err(error) => return Some(Err(error)),
-            };
+        let step = scan::step(&self.whisks, after, portion, |id, document| {
+            let held = Held::read(id, document);
             // Whoever copies or checks wants to know.
-            match held.without_code() {
-                Some(error) => Some(Err(error)),
-                None => Some(Ok(self.noted(held))),
-            }
-        })
-        .await
+            Some(held.and_then(|held| held.without_code().map_or(Ok(held), Err)))
+        });
+        let Scan { items, next } = step.await?;
+        let mut named = Vec::with_capacity(items.len());
+        for item in items {
+            named.push(match item {
+                Ok(held) => self.named_by_text(held).await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(Scan { items: named, next })
     }
 
     fn changes(&self) -> Changes {
@@ -172,9 +174,35 @@ impl CouchDb {
         Ok((CodeMember::New(code, attachments), Some(hash)))
     }
 
+    /// With the hash of the code's text, also where OpenWhisk attached it: who
+    /// reads everything compares hashes, and reads the code as well.
+    async fn named_by_text(&self, held: Held) -> Result<Stored, Error> {
+        let Some(code) = held.code.clone().filter(|code| !code.of_text) else { return Ok(self.noted(held)) };
+        let mut stored = self.noted(held);
+        let id = stored.document.qualified_name().to_string();
+        let text = self.text(&id, code).await?;
+        let attached = ExecCode::Attached { hash: CodeHash::of(&text), length: text.len() as u64 };
+        self.places.note(attached.hash(), &id);
+        if let Document::Action(action) = &mut stored.document
+            && let Some(code) = action.exec.code_mut()
+        {
+            *code = attached;
+        }
+        Ok(stored)
+    }
+
     /// The code that a document has, if it is this.
     async fn code_in(&self, id: &str, hash: CodeHash) -> Result<Arc<str>, Error> {
-        let code = self.held(id).await?.code.filter(|code| code.hash == hash).ok_or(Error::Missing)?;
+        let code = self.held(id).await?.code.ok_or(Error::Missing)?;
+        let (same, of_text) = (code.hash == hash, code.of_text);
+        if !same && of_text {
+            return Err(Error::Missing);
+        }
+        let text = self.text(id, code).await?;
+        if same || CodeHash::of(&text) == hash { Ok(text) } else { Err(Error::Missing) }
+    }
+
+    async fn text(&self, id: &str, code: Code) -> Result<Arc<str>, Error> {
         match code.place {
             Place::Here(text) => Ok(text),
             Place::Attached { name, .. } => {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use common::{archive, documents, large, open, shape};
 use serde_json::{Value, json};
-use whisker_entity::{ExecCode, QualifiedName};
+use whisker_entity::{CodeHash, ExecCode, QualifiedName};
 use whisker_store::{
     Activations, Collection, Document, Entities, Error, Portion, Subjects,
     testing::samples::{WHOLE, all_of, parse, path},
@@ -113,6 +113,21 @@ async fn subjects_are_who_they_were() {
     assert!(matches!(store.by_namespace(&parse("mallory")).await, Err(Error::Missing)), "blocked");
     let names: Vec<_> = Subjects::list(&store).await.unwrap().into_iter().map(|s| s.subject).collect();
     assert_eq!(names, ["guest", "mallory", "whisk.system"]);
+}
+
+/// Whoever copies compares hashes.
+#[tokio::test]
+async fn a_scan_names_attached_code_by_its_text() {
+    let (store, _) = existing("hash_").await;
+    let scan = Entities::scan(&store, None, WHOLE_SCAN).await.unwrap();
+    let mut met = 0;
+    for stored in scan.items.into_iter().map(Result::unwrap) {
+        let Some(code) = stored.document.exec().and_then(|exec| exec.code()) else { continue };
+        let text = store.code(code.hash()).await.unwrap();
+        assert_eq!((CodeHash::of(&text), text.len() as u64), (code.hash(), code.length()));
+        met += 1;
+    }
+    assert_eq!(met, 9);
 }
 
 /// Everything, read and written again, elsewhere and in its own place.

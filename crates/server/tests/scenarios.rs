@@ -10,7 +10,7 @@ use std::{
 };
 
 use whisker_compat::{Auths, Differences, Document, Replay};
-use whisker_testkit::{Builder, GUEST, Nginx, Origin, Postgres, SYSTEM, Server};
+use whisker_testkit::{Builder, CouchDb, GUEST, Nginx, Origin, Postgres, SYSTEM, Server};
 
 /// Documents that play at once.
 const AT_ONCE: usize = 4;
@@ -29,6 +29,24 @@ fn scenarios_hold_on_postgres() {
     let paths: Vec<PathBuf> = Document::scenario_paths();
     let plain = paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect();
     play(&database.serving(&database.database()), plain);
+}
+
+/// The server of its protocol that is started here writes a hundred documents a
+/// second: so these are the groups that meet its shapes, views and revisions.
+/// `WHISKER_COUCHDB_ALL=1` plays all.
+#[test]
+fn scenarios_hold_on_couchdb() {
+    let database = CouchDb::start(None);
+    let all = std::env::var_os("WHISKER_COUCHDB_ALL").is_some();
+    let chosen = |path: &PathBuf| {
+        let document = Document::read(path);
+        let groups = ["actions", "packages", "triggers", "rules", "activations"];
+        document.config.is_none() && (all || groups.contains(&document.group.as_str()))
+    };
+    play(
+        &Server::builder().flag("--store", &database.url()),
+        Document::scenario_paths().into_iter().filter(chosen).collect(),
+    );
 }
 
 /// With TLS, and with all that a proxy makes of requests and answers.

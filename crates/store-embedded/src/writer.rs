@@ -2,11 +2,15 @@
 //!
 //! The thread takes whatever waits, up to a bound, and applies it in one
 //! transaction. A change that is refused ([`Error::Stale`], [`Error::Missing`])
-//! looked before it wrote, so the others go on; a change that fails takes the
+//! looked before it wrote, so the others go on; a change that fails, or panics, takes the
 //! whole transaction back, and then each is tried by itself, so that one that
 //! does not fit on the disk does not fail its neighbours.
 
-use std::{thread, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::Duration,
+};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -162,6 +166,11 @@ impl Writer {
     }
 }
 
+/// The panic itself was logged by the panic hook.
+fn panicked() -> Error {
+    Error::Unavailable("a change to the store panicked and was taken back".into())
+}
+
 fn ended() -> Error {
     Error::Unavailable("the writer has ended".into())
 }
@@ -210,7 +219,9 @@ fn attempt(changes: &mut Changes, group: &mut [Box<dyn Change>]) -> Result<(), E
         group.iter_mut().try_for_each(|change| change.make(changes))?;
         changes.commit()
     };
-    let end = made();
+    // A thread that ended would leave everybody without a store for good. What
+    // a change had done is rolled back; what it had in hand is its own.
+    let end = catch_unwind(AssertUnwindSafe(&mut made)).unwrap_or_else(|_| Err(panicked()));
     if end.is_err() {
         changes.roll_back();
     }
@@ -268,15 +279,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_writer_that_panicked_says_that_it_has_ended() {
+    async fn a_change_that_panics_is_taken_back_and_the_next_one_is_made() {
         let dir = tempfile::tempdir().unwrap();
-        let (changes, log) = changes(&dir.path().join("store.db"));
-        let (writer, thread) = Writer::start(changes, log).unwrap();
-        let panics = writer.write(0, |_| -> Result<(), Error> { panic!("as a test") }).await;
-        assert!(matches!(panics, Err(Error::Unavailable(_))));
-        assert!(thread.join().is_err());
-        let later = writer.write(0, |changes| note(changes, "later")).await;
-        assert!(matches!(later, Err(Error::Unavailable(_))));
+        let path = dir.path().join("store.db");
+        let (changes, log) = changes(&path);
+        let (writer, _thread) = Writer::start(changes, log).unwrap();
+        let panics = writer.write(0, |changes| -> Result<(), Error> {
+            note(changes, "half")?;
+            panic!("as a test")
+        });
+        assert!(matches!(panics.await, Err(Error::Unavailable(_))));
+        writer.write(0, |changes| note(changes, "later")).await.unwrap();
+        let reader = connection::reader(&path).unwrap();
+        let names: String =
+            reader.query_row("SELECT group_concat(namespace) FROM limits", [], |row| row.get(0)).unwrap();
+        assert_eq!(names, "later");
     }
 
     #[test]

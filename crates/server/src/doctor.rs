@@ -10,15 +10,16 @@ mod docker;
 mod report;
 mod table;
 
-use std::{fs, io::Write};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::Context;
 use report::{Backend, Enforced, Host, Missing, Report};
+use whisker_sandbox_docker::DockerSandbox;
 use whisker_sandbox_process::{Config, ProcessSandbox, Survey, Unavailable};
 
 use crate::{
     configure,
-    settings::{Doctor, Network, Serve},
+    settings::{Containers, Doctor, Network, Serve},
 };
 
 /// Where it is looked whether the host forwards packets.
@@ -42,7 +43,12 @@ fn look(settings: &Serve) -> anyhow::Result<Report> {
     let folder = tempfile::Builder::new().prefix("whisker-doctor-").tempdir().context("cannot make a folder")?;
     let config = configure::sandbox(settings, folder.path(), ([127, 0, 0, 1], settings.port).into());
     let tried = try_sandbox(config);
-    let daemon = docker::ask();
+    let daemon = docker::ask(&settings.docker.docker_host);
+    let refused = match settings.containers {
+        Containers::Docker => try_docker(settings, folder.path())?.err(),
+        // That the daemon answers is enough to know.
+        Containers::Sandbox => None,
+    };
 
     let sandbox = Backend {
         works: tried.is_ok(),
@@ -50,15 +56,18 @@ fn look(settings: &Serve) -> anyhow::Result<Report> {
         enforces: of_sandbox(settings, &survey),
     };
     let docker = Backend {
-        works: daemon.is_ok(),
-        reason: daemon.as_ref().err().map(ToString::to_string),
+        works: daemon.is_ok() && refused.is_none(),
+        reason: daemon.as_ref().err().map(ToString::to_string).or_else(|| refused.as_ref().map(|error| words(error))),
         enforces: of_docker(settings),
     };
     let missing = missing(settings, &survey, tried.err().as_ref(), daemon.is_ok());
-    let default = "sandbox";
+    let (default, works) = match settings.containers {
+        Containers::Sandbox => ("sandbox", sandbox.works),
+        Containers::Docker => ("docker", docker.works),
+    };
     Ok(Report {
         default,
-        works: sandbox.works,
+        works,
         host: Host::of(&survey, daemon),
         runtimes: survey.runtimes.iter().map(Into::into).collect(),
         backends: [("sandbox", sandbox), ("docker", docker)].into(),
@@ -77,6 +86,15 @@ fn try_sandbox(config: Config) -> Result<(), Unavailable> {
         let _ = fs::write(FORWARD, "0");
     }
     tried
+}
+
+/// Connects to the daemon, and sets what keeps containers from this host, as a
+/// start of the server would.
+fn try_docker(settings: &Serve, folder: &Path) -> anyhow::Result<Result<(), whisker_sandbox_docker::Unavailable>> {
+    let address = ([127, 0, 0, 1], settings.port).into();
+    let config = crate::docker::config(settings, folder, address, 0);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(async { DockerSandbox::connect(config).await.map(drop) }))
 }
 
 /// An error with what is behind it, on one line.

@@ -10,8 +10,6 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Where the daemon listens unless `DOCKER_HOST` says otherwise.
-const SOCKET: &str = "/var/run/docker.sock";
 /// How long it may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest answer that is read.
@@ -28,7 +26,7 @@ pub struct Daemon {
 /// Why none did.
 #[derive(Debug, thiserror::Error)]
 pub enum NoDaemon {
-    #[error("DOCKER_HOST is {0:?}: only sockets of this host (unix://…) are asked")]
+    #[error("--docker-host is {0:?}: only sockets of this host (unix://…) are asked")]
     Elsewhere(String),
     #[error("no Docker daemon answers at {}: {source}", socket.display())]
     Silent { socket: PathBuf, source: std::io::Error },
@@ -44,13 +42,11 @@ struct Version {
 }
 
 /// Asks the daemon for its version.
-pub fn ask() -> Result<Daemon, NoDaemon> {
-    let socket = match std::env::var("DOCKER_HOST") {
-        Ok(host) => match host.strip_prefix("unix://") {
-            Some(path) => PathBuf::from(path),
-            None => return Err(NoDaemon::Elsewhere(host)),
-        },
-        Err(_) => PathBuf::from(SOCKET),
+pub fn ask(host: &str) -> Result<Daemon, NoDaemon> {
+    let socket = match host.strip_prefix("unix://") {
+        Some(path) => PathBuf::from(path),
+        None if host.starts_with('/') => PathBuf::from(host),
+        None => return Err(NoDaemon::Elsewhere(host.to_owned())),
     };
     let answer = match request(&socket) {
         Ok(answer) => answer,

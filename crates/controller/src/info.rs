@@ -18,6 +18,11 @@ pub trait Platform: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// Whether a shutdown has begun.
     fn draining(&self) -> bool;
+    /// Why nothing new should be begun, if so: what would come of it could not
+    /// be kept.
+    fn trouble(&self) -> Option<&'static str> {
+        None
+    }
     /// Whether code could ever run here: an archive that would not be unpacked
     /// is refused when it is uploaded. Says why not.
     fn check_code(&self, exec: &Exec) -> Result<(), String>;
@@ -92,6 +97,7 @@ pub async fn ready(controller: &Controller) -> Reply {
     if !controller.platform.invokers().iter().any(|(_, healthy)| *healthy) {
         missing.push("no invoker takes work");
     }
+    missing.extend(controller.platform.trouble());
     if controller.documents.probe().await.is_err() {
         missing.push("the store does not answer");
     }

@@ -54,6 +54,9 @@ pub enum Invoked {
 /// else is looked at: a refused call must cost little. Parts of a composition
 /// are not counted, since the whole was.
 pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<(), Rejection> {
+    if controller.platform.trouble().is_some() {
+        return Err(Rejection::Unavailable);
+    }
     let (limits, own) = (&controller.config.limits, &who.limits);
     let allowed = own.invocations_per_minute.unwrap_or(limits.invocations_per_minute).into();
     let count = controller.invocations.count(who.namespace.clone(), now);

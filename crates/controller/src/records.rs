@@ -24,7 +24,7 @@ use std::{
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use whisker_entity::Activation;
-use whisker_journal::{Journal, Token};
+use whisker_journal::{Journal, Refused, Token};
 use whisker_store::{Activations, Error};
 
 use crate::rejection::Rejection;
@@ -34,6 +34,8 @@ const RECORD: u8 = 1;
 /// Bytes of records that wait for the store, beyond which nothing is begun
 /// that would add to them.
 const UNWRITTEN_MAX_BYTES: u64 = 256 << 20;
+/// The file of records that the store refuses, beside the journal's folder.
+const REFUSED: &str = "refused-records-of-controller.jsonl";
 /// What a record costs in memory besides its result and logs.
 const OVERHEAD_BYTES: u64 = 1024;
 /// Pauses between two tries, doubled each time, while the store is away.
@@ -48,6 +50,7 @@ pub struct Records {
     unwritten_bytes: AtomicU64,
     /// What a former life promised and did not keep.
     left: Mutex<Vec<Token>>,
+    refused: Refused,
 }
 
 /// A record is owed, and this process's end does not change that.
@@ -62,6 +65,7 @@ impl Records {
         config: whisker_journal::Config,
         activations: Arc<dyn Activations>,
     ) -> Result<Arc<Self>, whisker_journal::Error> {
+        let beside = config.folder.parent().unwrap_or(&config.folder).join(REFUSED);
         let (journal, recovery) = Journal::open(config)?;
         if let Some(torn) = &recovery.torn {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "the journal of promised records ended in a torn one, which was cut off");
@@ -75,6 +79,7 @@ impl Records {
             tasks: TaskTracker::new(),
             unwritten_bytes: AtomicU64::new(0),
             left: Mutex::new(recovery.live.iter().map(|live| live.token).collect()),
+            refused: Refused::at(beside),
         }))
     }
 
@@ -170,17 +175,29 @@ impl Records {
         }
     }
 
-    /// Stores records, however long the store is away.
+    /// Stores a record, however long the store is away. One that it refuses for
+    /// good is set aside in a file.
     async fn store(&self, records: &[Arc<Activation>]) {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.activations.put(records).await {
             if !matches!(error, Error::Unavailable(_)) {
-                tracing::error!(error = &error as &dyn std::error::Error, "a record is not taken by the store");
-            } else {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a record waits for the store");
+                return self.set_aside(records, &error);
             }
+            tracing::warn!(error = &error as &dyn std::error::Error, "a record waits for the store");
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn set_aside(&self, records: &[Arc<Activation>], error: &Error) {
+        for record in records {
+            let (source, file) = (error as &dyn std::error::Error, self.refused.path().display());
+            tracing::error!(activation.id = %record.id, error = source, %file, "the store refuses a record for good: it is set aside");
+            metrics::counter!("controller_records_refused_total").increment(1);
+            if let Err(error) = self.refused.keep_as_json(&error.to_string(), &**record) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(activation.id = %record.id, error, "it could not be set aside: it is lost");
+            }
         }
     }
 

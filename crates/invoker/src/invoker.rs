@@ -63,6 +63,12 @@ impl Invoker {
     ///
     /// Dropped before its end it leaves its tasks behind.
     pub async fn run(self, cancel: CancellationToken) -> Result<(), Error> {
+        self.run_until(cancel, CancellationToken::new()).await
+    }
+
+    /// The same; what runs is killed at `hurry`, if its grace is not over by
+    /// then.
+    pub async fn run_until(self, cancel: CancellationToken, hurry: CancellationToken) -> Result<(), Error> {
         let engine = self.engine;
         engine.sandbox.sweep().await.map_err(Error::Sweep)?;
         let end_ticks = CancellationToken::new();
@@ -83,7 +89,7 @@ impl Invoker {
         if !receiver.is_finished() {
             let _ = receiver.await;
         }
-        shut_down(&engine).await;
+        shut_down(&engine, hurry).await;
         end_ticks.cancel();
         end_writer.cancel();
         for task in [ticker, writer] {
@@ -134,12 +140,16 @@ async fn tick(engine: Arc<Engine>, end: CancellationToken) {
     }
 }
 
-async fn shut_down(engine: &Arc<Engine>) {
+async fn shut_down(engine: &Arc<Engine>, hurry: CancellationToken) {
     let Config { stop_grace, kill_grace, max_in_flight, .. } = engine.config;
     engine.tell(Event::Close);
     // Every message that was taken holds a permit until its record is spooled.
     let over = |grace: Duration| time::timeout(grace, engine.in_flight.acquire_many(max_in_flight));
-    if over(stop_grace).await.is_err() {
+    let in_time = tokio::select! {
+        ended = over(stop_grace) => ended.is_ok(),
+        () = hurry.cancelled() => false,
+    };
+    if !in_time && over(Duration::ZERO).await.is_err() {
         let runs = max_in_flight as usize - engine.in_flight.available_permits();
         tracing::warn!(runs, grace_ms = stop_grace.as_millis() as u64, "Runs did not end in time and are killed");
         engine.kill();

@@ -41,4 +41,4 @@ mod words;
 pub use config::Config;
 pub use error::Error;
 pub use invoker::{Clock, Invoker, Parts};
-pub use spool::Spool;
+pub use spool::{Pressure, Spool};

@@ -10,18 +10,25 @@
 //!
 //! When the journal itself cannot take a record (its disk is full), the record
 //! is kept in memory and its message on the bus until the store has it: a
-//! crash meanwhile turns it into one that says "interrupted".
+//! crash meanwhile turns it into one that says "interrupted". While the store
+//! takes none either, [`Pressure`] says so, and nothing new should be begun.
+//!
+//! A record that the store refuses for good, while it takes others, is set
+//! aside in a file beside the journal: it must not keep the others waiting.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 use whisker_entity::{Activation, ActivationId};
-use whisker_journal::{Journal, Token};
+use whisker_journal::{Journal, Refused, Token};
 use whisker_store::Activations;
 
 use crate::again;
@@ -29,6 +36,11 @@ use crate::again;
 /// Tag of a journal entry: 16 bytes of id, then the record's JSON.
 const RECORD: u8 = 1;
 const ID_BYTES: usize = 16;
+/// The file of records that the store refuses, beside the journal's folder.
+const REFUSED: &str = "refused-records.jsonl";
+/// How often the store refuses a record that it could take by its kind of
+/// error, while it takes others, before that is for good.
+const REFUSALS: u32 = 5;
 /// What a record costs in memory besides its text.
 const OVERHEAD_BYTES: u64 = 512;
 
@@ -40,6 +52,28 @@ pub struct Spool {
     news: Notify,
     /// The queue got shorter.
     room: Notify,
+    refused: Refused,
+    pressure: Pressure,
+}
+
+/// Whether records pile up in memory, since neither the journal nor the store
+/// takes them.
+#[derive(Debug, Clone, Default)]
+pub struct Pressure(Arc<Pressed>);
+
+#[derive(Debug, Default)]
+struct Pressed {
+    /// Bytes of records that are in memory only.
+    homeless_bytes: AtomicU64,
+    /// Whether the store did not take the last records.
+    refused: AtomicBool,
+}
+
+impl Pressure {
+    /// Whether it is so.
+    pub fn is_high(&self) -> bool {
+        self.0.refused.load(Ordering::Relaxed) && self.0.homeless_bytes.load(Ordering::Relaxed) > 0
+    }
 }
 
 #[derive(Default)]
@@ -47,12 +81,26 @@ struct State {
     queue: VecDeque<Pending>,
     bytes: u64,
     held_bytes: u64,
+    /// Records in the next batch, at most; fewer after one that was refused,
+    /// until it is known which of them it was.
+    batch_max: usize,
+    /// Batches that the store took.
+    taken: u64,
 }
 
 struct Pending {
     id: ActivationId,
     body: Body,
     bytes: u64,
+    refusals: Refusals,
+}
+
+/// How often a record was refused alone, while others were not.
+#[derive(Clone, Copy, Default)]
+struct Refusals {
+    number: u32,
+    /// [`State::taken`] at the last of them.
+    at: u64,
 }
 
 enum Body {
@@ -83,6 +131,7 @@ pub(crate) trait Safe: Sync {
 impl Spool {
     /// Opens the journal and finds what a former life left in it.
     pub fn open(config: whisker_journal::Config) -> Result<Self, whisker_journal::Error> {
+        let beside = config.folder.parent().unwrap_or(&config.folder).join(REFUSED);
         let (journal, recovery) = Journal::open(config)?;
         if let Some(torn) = &recovery.torn {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "The spool ended in a torn record, which was cut off");
@@ -90,7 +139,7 @@ impl Spool {
         for lost in &recovery.lost {
             tracing::error!(file = %lost.file.display(), offset = lost.offset, bytes = lost.bytes, "A part of the spool is lost");
         }
-        let mut state = State::default();
+        let mut state = State { batch_max: usize::MAX, ..State::default() };
         for live in recovery.live {
             let entry = journal.read(live.token)?;
             let Some(id) = entry.payload.first_chunk::<ID_BYTES>().filter(|_| entry.tag == RECORD) else {
@@ -100,9 +149,21 @@ impl Spool {
             };
             let (id, bytes) = (ActivationId::from_bytes(*id), live.bytes as u64);
             state.bytes += bytes;
-            state.queue.push_back(Pending { id, body: Body::OnDisk(live.token), bytes });
+            state.queue.push_back(Pending::new(id, Body::OnDisk(live.token), bytes));
         }
-        Ok(Self { journal, state: Mutex::new(state), news: Notify::new(), room: Notify::new() })
+        Ok(Self {
+            journal,
+            state: Mutex::new(state),
+            news: Notify::new(),
+            room: Notify::new(),
+            refused: Refused::at(beside),
+            pressure: Pressure::default(),
+        })
+    }
+
+    /// To be asked whether records pile up.
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.clone()
     }
 
     /// Records that are not in the store yet.
@@ -143,10 +204,13 @@ impl Spool {
             Some(token) if state.held_bytes + bytes > memory_bytes => Body::OnDisk(token),
             token => {
                 state.held_bytes += bytes;
+                if token.is_none() {
+                    self.pressure.0.homeless_bytes.fetch_add(bytes, Ordering::Relaxed);
+                }
                 Body::Held(record, token)
             }
         };
-        self.push(state, Pending { id, body, bytes });
+        self.push(state, Pending::new(id, body, bytes));
     }
 
     /// Takes note of a run whose record is not wanted. It waits for its turn
@@ -155,12 +219,12 @@ impl Spool {
         let id = record.id;
         // Only what a dead letter is made of is worth its memory.
         let record = Some(record).filter(|record| again::letter_of(record).is_some());
-        self.push(self.state(), Pending { id, body: Body::Unwanted(record), bytes: OVERHEAD_BYTES });
+        self.push(self.state(), Pending::new(id, Body::Unwanted(record), OVERHEAD_BYTES));
     }
 
     /// The same of a record that cannot be read.
     pub(crate) fn forget(&self, id: ActivationId) {
-        self.push(self.state(), Pending { id, body: Body::Unwanted(None), bytes: OVERHEAD_BYTES });
+        self.push(self.state(), Pending::new(id, Body::Unwanted(None), OVERHEAD_BYTES));
     }
 
     /// Returns when less than `limit_bytes` are to be written.
@@ -226,24 +290,33 @@ impl Spool {
     /// Writes the first few; `false` if the store did not take them.
     async fn write_batch(&self, store: &dyn Activations, safe: &impl Safe, pace: Pace) -> bool {
         let mut batch = self.batch(pace);
-        if !batch.records.is_empty()
-            && let Err(error) = store.put(&batch.records).await
-        {
-            let (records, error) = (batch.records.len(), &error as &dyn std::error::Error);
-            tracing::warn!(
-                records,
-                waiting = self.len(),
-                error,
-                "The store did not take records, which stay in the spool"
-            );
-            return false;
+        if !batch.records.is_empty() {
+            let put = store.put(&batch.records).await;
+            self.pressure.0.refused.store(put.is_err(), Ordering::Relaxed);
+            if let Err(error) = put {
+                let (records, source) = (batch.records.len(), &error as &dyn std::error::Error);
+                tracing::warn!(
+                    records,
+                    waiting = self.len(),
+                    error = source,
+                    "The store did not take records, which stay in the spool"
+                );
+                if !self.refused(&batch, &error) {
+                    return false;
+                }
+            }
         }
         {
             let mut state = self.state();
+            state.taken += 1;
+            state.batch_max = state.batch_max.saturating_mul(2);
             for pending in state.queue.drain(..batch.length).collect::<Vec<_>>() {
                 state.bytes -= pending.bytes;
-                if let Body::Held(..) = pending.body {
+                if let Body::Held(_, token) = pending.body {
                     state.held_bytes -= pending.bytes;
+                    if token.is_none() {
+                        self.pressure.0.homeless_bytes.fetch_sub(pending.bytes, Ordering::Relaxed);
+                    }
                 }
             }
         }
@@ -254,11 +327,52 @@ impl Spool {
         true
     }
 
+    /// Looks for the record that the store refused: in halves, until it is
+    /// alone. `true` if it was found to be refused for good and set aside.
+    fn refused(&self, batch: &Batch, error: &whisker_store::Error) -> bool {
+        let mut state = self.state();
+        if let [record] = &batch.records[..] {
+            let taken = state.taken;
+            let unavailable = matches!(error, whisker_store::Error::Unavailable(_));
+            let first = state.queue.iter_mut().take(batch.length);
+            let Some(pending) = first.into_iter().find(|pending| pending.id == record.id) else { return false };
+            // While nobody's is taken, the store is away.
+            if unavailable && pending.refusals.at < taken {
+                pending.refusals = Refusals { number: pending.refusals.number + 1, at: taken };
+            }
+            if !unavailable || pending.refusals.number >= REFUSALS {
+                drop(state);
+                self.set_aside(record, error);
+                return true;
+            }
+            // Others first.
+            state.queue.rotate_left(batch.length);
+            return false;
+        }
+        state.batch_max = (batch.length / 2).max(1);
+        false
+    }
+
+    fn set_aside(&self, record: &Activation, error: &whisker_store::Error) {
+        metrics::counter!("invoker_records_refused_total").increment(1);
+        let kept = self.refused.keep_as_json(&error.to_string(), record);
+        let (error, file) = (error as &dyn std::error::Error, self.refused.path().display());
+        match kept {
+            Ok(()) => {
+                tracing::error!(activation.id = %record.id, error, %file, "The store refuses a record for good: it is set aside")
+            }
+            Err(kept) => {
+                let kept = &kept as &dyn std::error::Error;
+                tracing::error!(activation.id = %record.id, error, %file, kept, "The store refuses a record for good, and it could not be set aside: it is lost");
+            }
+        }
+    }
+
     fn batch(&self, pace: Pace) -> Batch {
         let mut batch = Batch::default();
         let mut bytes = 0;
         let state = self.state();
-        for pending in state.queue.iter().take(pace.batch_records) {
+        for pending in state.queue.iter().take(pace.batch_records.min(state.batch_max)) {
             if bytes > 0 && bytes + pending.bytes > pace.batch_bytes {
                 break;
             }
@@ -307,6 +421,12 @@ impl Spool {
     fn state(&self) -> MutexGuard<'_, State> {
         // Each holder leaves it whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pending {
+    fn new(id: ActivationId, body: Body, bytes: u64) -> Pending {
+        Pending { id, body, bytes, refusals: Refusals::default() }
     }
 }
 

@@ -183,3 +183,34 @@ async fn a_run_that_the_bus_cannot_note_is_not_begun() {
     assert_eq!(answer(&run), (3, json!({"error": "Failed to provision resources to run the action."}), None));
     invoker.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_store_refuses_for_good_is_set_aside_and_keeps_nobody_waiting() {
+    let world = World::new(Fake::new(|_| Act::echo()));
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    world.invoke("hello", &revision, json!({})).await;
+    world.store.away.store(true, Ordering::SeqCst);
+    let mut ids = Vec::new();
+    for n in 0..20 {
+        ids.push(world.invoke("hello", &revision, json!({ "n": n })).await.id);
+    }
+    let poisoned = ids.remove(7);
+    world.store.poison.lock().unwrap().insert(poisoned);
+    // While the store is away nothing is anybody's fault.
+    time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.set_aside(), "");
+    world.store.away.store(false, Ordering::SeqCst);
+    for id in &ids {
+        world.record(*id).await;
+    }
+    // Others go on, and by that it shows that it is this one.
+    for n in 0..10 {
+        let later = world.invoke("hello", &revision, json!({ "n": n })).await.id;
+        world.record(later).await;
+    }
+    world.until("a place for it", || world.set_aside().contains(&poisoned.to_string())).await;
+    world.until("its message forgotten", || world.bus.told().contains(&Told::Done(poisoned))).await;
+    assert_eq!(world.set_aside().lines().count(), 1);
+    invoker.stop().await;
+}

@@ -52,6 +52,7 @@ mod group;
 mod journal;
 mod log;
 mod recover;
+mod refused;
 mod segment;
 
 pub use append::{Append, Token};
@@ -59,6 +60,7 @@ pub use config::{Config, Damaged, Durability, MAX_ENTRY_BYTES};
 pub use error::Error;
 pub use journal::{Entry, Journal, Stats};
 pub use recover::{Live, Lost, Recovery, Torn};
+pub use refused::Refused;
 
 /// Parses outside bytes as a segment file, for the fuzz target. Returns how
 /// many whole frames it found.

@@ -50,6 +50,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let (bus, recovered) = EmbeddedBus::open(bus_config).context("cannot open the bus")?;
     let bus = Arc::new(bus);
     let spool = Spool::open(configure::journal(settings, &data_dir, "spool")).context("cannot open the spool")?;
+    let pressure = spool.pressure();
     let records = Records::open(configure::journal(settings, &data_dir, "records"), store.activations.clone())
         .context("cannot open the journal of promised records")?;
     if recovered.queued + recovered.interrupted + recovered.waiting + recovered.letters > 0 {
@@ -63,7 +64,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     }
 
     let tls = configure::tls(settings)?;
-    let listener = Listener::bind(SocketAddr::new(settings.listen, settings.port), settings.connections_max).await?;
+    let listen = SocketAddr::new(settings.listen, settings.port);
+    let listener = Listener::bind(listen, settings.connections_max, settings.connections_per_address).await?;
     let listener = listener.secured(tls.clone()).behind(Proxies::new(settings.trusted_proxy.clone()));
     let address = listener.address()?;
     let standard = subjects::ensure(&*store.subjects, settings.listen).await?;
@@ -71,7 +73,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let metrics = telemetry::count()?;
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
     let sandbox_config = configure::sandbox(settings, &data_dir, address);
-    let platform = Process::new(metrics, sandbox_config.archive);
+    let platform = Process::new(metrics, sandbox_config.archive, pressure);
 
     let dispatch = Dispatch::new(bus.clone());
     let controller = Controller::new(
@@ -126,8 +128,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
             clock: Arc::new(now),
         },
     );
-    let stop_invoking = CancellationToken::new();
-    let mut invoking = tokio::spawn(invoker.run(stop_invoking.clone()));
+    let (stop_invoking, hurry) = (CancellationToken::new(), CancellationToken::new());
+    let mut invoking = tokio::spawn(invoker.run_until(stop_invoking.clone(), hurry.clone()));
     platform.set_invoker_up(true);
 
     let retention = tokio::spawn(retention::run(
@@ -158,16 +160,22 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     if over.is_err() {
         tracing::warn!("sequences did not end in time: those that were accepted are recorded as interrupted");
     }
+    // Requests and runs have one grace, whoever takes how much of it.
+    let hurrying = tokio::spawn(async move {
+        tokio::time::sleep_until(grace).await;
+        hurry.cancel();
+    });
     bus.close();
     platform.set_invoker_up(false);
     stop_invoking.cancel();
     let outcome = match ended {
         Some(ended) => ended,
-        None => tokio::time::timeout(settings.shutdown_grace + DRAIN_MARGIN, invoking).await.unwrap_or_else(|_| {
+        None => tokio::time::timeout_at(grace + DRAIN_MARGIN, invoking).await.unwrap_or_else(|_| {
             tracing::warn!("the invoker did not end in time: what it holds is taken up by the next start");
             Ok(Ok(()))
         }),
     };
+    hurrying.abort();
     cancel.cancel();
     stop_administering.cancel();
     let _ = administering.await;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
 };
@@ -14,7 +14,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use whisker_controller::Controller;
 
 use crate::{
+    addresses::Addresses,
     http2,
+    one_length::OneLength,
     patience::Patient,
     proxies::Proxies,
     tls::{Accepted, Tls},
@@ -32,21 +34,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// their clients, who try again with growing pauses.
 const BACKLOG: u32 = 4096;
 
+/// What an address with too many connections is told, and for how long.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const TELLING: Duration = Duration::from_secs(1);
+
 /// An open port.
 pub struct Listener {
     socket: TcpListener,
     connections: Arc<Semaphore>,
+    addresses: Addresses,
     tls: Option<Tls>,
     proxies: Arc<Proxies>,
 }
 
 impl Listener {
     /// Opens the port. At most `connections_max` are served at once; the next
-    /// ones wait in the kernel's queue.
-    pub async fn bind(address: SocketAddr, connections_max: usize) -> anyhow::Result<Self> {
+    /// ones wait in the kernel's queue. Of one address there are at most
+    /// `per_address`; the next ones are answered 429, or, before a handshake,
+    /// closed.
+    pub async fn bind(address: SocketAddr, connections_max: usize, per_address: usize) -> anyhow::Result<Self> {
         let socket = open(address).with_context(|| format!("cannot listen on {address}"))?;
         let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-        Ok(Self { socket, connections, tls: None, proxies: Arc::default() })
+        let addresses = Addresses::new(per_address);
+        Ok(Self { socket, connections, addresses, tls: None, proxies: Arc::default() })
     }
 
     /// With a handshake before everything else, if there is a certificate.
@@ -81,12 +91,27 @@ impl Listener {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let seat = match self.proxies.trusts(peer.ip()) {
+                        true => Some(self.addresses.uncounted()),
+                        false => self.addresses.seat(peer.ip()),
+                    };
+                    let Some(seat) = seat else {
+                        metrics::counter!("listener_refused_total").increment(1);
+                        let tell = self.tls.is_none();
+                        tasks.spawn(async move {
+                            if tell {
+                                refuse(stream).await;
+                            }
+                            drop(place);
+                        });
+                        continue;
+                    };
                     let (controller, proxies) = (controller.clone(), self.proxies.clone());
                     let entry = Arc::new(Entry { controller, proxies, peer, tls: self.tls.clone() });
                     let cancel = cancel.clone();
                     tasks.spawn(async move {
                         entry.serve(stream, cancel).await;
-                        drop(place);
+                        drop((seat, place));
                     });
                 }
                 Err(error) => {
@@ -106,6 +131,16 @@ fn open(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Tells a connection that there are too many of its address.
+async fn refuse(mut stream: TcpStream) {
+    let telling = async {
+        stream.write_all(TOO_MANY).await?;
+        stream.shutdown().await
+    };
+    // It is closed in any case.
+    let _ = tokio::time::timeout(TELLING, telling).await;
 }
 
 /// What every request of a connection is answered by.
@@ -147,7 +182,7 @@ impl Entry {
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_TIMEOUT)
             .max_buf_size(HEADERS_MAX_BYTES as usize)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(OneLength::new(stream)), service);
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -1,6 +1,7 @@
 //! The `whisker` binary: reads settings, builds the parts, and knows signals
 //! and exit codes. Everything else is in the crates it joins.
 
+mod addresses;
 mod admin;
 mod app;
 mod configure;
@@ -8,6 +9,7 @@ mod docker;
 mod doctor;
 mod http2;
 mod listener;
+mod one_length;
 mod patience;
 mod platform;
 mod proxies;

@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use metrics_exporter_prometheus::PrometheusHandle;
 use whisker_controller::Platform;
 use whisker_entity::{Exec, ExecCode};
+use whisker_invoker::Pressure;
 use whisker_sandbox_process::archive::{self, Refused};
 
 /// The state of this process.
@@ -17,12 +18,14 @@ pub struct Process {
     draining: AtomicBool,
     invoker_up: AtomicBool,
     archive_limits: archive::Limits,
+    pressure: Pressure,
 }
 
 impl Process {
     /// A process whose invoker does not take work yet.
-    pub fn new(metrics: PrometheusHandle, archive_limits: archive::Limits) -> Arc<Self> {
-        Arc::new(Self { metrics, draining: AtomicBool::new(false), invoker_up: AtomicBool::new(false), archive_limits })
+    pub fn new(metrics: PrometheusHandle, archive_limits: archive::Limits, pressure: Pressure) -> Arc<Self> {
+        let (draining, invoker_up) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { metrics, draining, invoker_up, archive_limits, pressure })
     }
 
     /// A shutdown has begun.
@@ -43,6 +46,10 @@ impl Platform for Process {
 
     fn metrics(&self) -> String {
         self.metrics.render()
+    }
+
+    fn trouble(&self) -> Option<&'static str> {
+        self.pressure.is_high().then_some("neither the disk nor the store takes records (is the disk full?)")
     }
 
     fn draining(&self) -> bool {

@@ -184,6 +184,9 @@ pub struct Serve {
     /// Connections at once; more wait to be accepted
     #[arg(long, env = "WHISKER_CONNECTIONS_MAX", default_value = "10000", help_heading = "Serving")]
     pub connections_max: usize,
+    /// Connections of one address at once; more are answered 429. Neither loopback nor a --trusted-proxy is counted
+    #[arg(long, env = "WHISKER_CONNECTIONS_PER_ADDRESS", default_value = "1000", help_heading = "Serving")]
+    pub connections_per_address: usize,
     /// Threads that serve requests [default: half the processors, as containers need the rest]
     #[arg(long, env = "WHISKER_THREADS", help_heading = "Serving")]
     pub threads: Option<std::num::NonZeroUsize>,

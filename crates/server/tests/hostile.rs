@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use whisker_testkit::{Answer, Archive, GUEST, Request, Server, Wire, base64, binary, source};
+use whisker_testkit::{Answer, Archive, GUEST, Request, Server, Wire, base64, binary, eventually, source};
 
 /// What a server may hold after an attack: its own, and room to work.
 const MEMORY_BYTES: u64 = 400 << 20;
@@ -276,18 +276,21 @@ fn a_request_with_two_lengths_is_refused() {
 }
 
 #[test]
-fn nothing_is_smuggled_behind_a_request_with_length_and_chunks() {
+fn a_length_together_with_chunks_is_refused_and_nothing_is_smuggled_behind_it() {
     let server = Server::start();
     let start = || head("POST", "actions/x") + "content-type: application/json\r\n";
     for lengths in [
         "content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n",
         "transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n",
+        "TRANSFER-ENCODING:chunked\r\nx: y\r\nContent-Length:2\r\n\r\n",
     ] {
         let mut wire = Wire::open(server.address()).expect("a connection");
+        // Not the first request of its connection.
+        wire.send((head("GET", "actions") + "\r\n").as_bytes()).expect("it is taken");
+        assert_eq!(wire.answer(false).expect("an answer").status, 200);
         let smuggled = format!("2\r\n{{}}\r\n0\r\n\r\n{}\r\n", head("GET", "actions"));
         wire.send((start() + lengths + &smuggled).as_bytes()).expect("it is taken");
-        let answer = wire.answer(false).expect("an answer");
-        assert!(answer.headers.contains(&("connection".into(), "close".into())), "{lengths}: {:?}", answer.headers);
+        assert_eq!(wire.answer(false).expect("an answer").status, 400, "{lengths}");
         assert!(wire.answer(false).is_err(), "{lengths}: what came behind was answered");
     }
     all_is_well(&server);
@@ -313,6 +316,31 @@ fn an_endless_body_is_cut_off() {
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 200 << 20, "the server grew by {} MB", grown >> 20);
     all_is_well(&server);
+}
+
+#[test]
+fn an_address_with_too_many_connections_is_told_so_and_others_are_served() {
+    let server = Server::builder().flag("--listen", "0.0.0.0").flag("--connections-per-address", "5").start();
+    let output = std::process::Command::new("ip").args(["-4", "-o", "addr"]).output().expect("ip runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let own = text.lines().filter_map(|line| line.split_whitespace().nth(3)?.split('/').next()?.parse().ok());
+    let own: std::net::IpAddr =
+        own.into_iter().find(|address: &std::net::IpAddr| !address.is_loopback()).expect("an address");
+    let address = SocketAddr::new(own, server.address().port());
+    let ping = || "GET /ping HTTP/1.1\r\nhost: test\r\n\r\n".as_bytes();
+    let mut wires: Vec<Wire> = (0..5).map(|_| Wire::open(address).expect("a connection")).collect();
+    for wire in &mut wires {
+        wire.send(ping()).expect("it is taken");
+        assert_eq!(wire.answer(false).expect("an answer").status, 200);
+    }
+    assert_eq!(raw(address, b"").expect("an answer").status, 429);
+    let loopback = SocketAddr::new([127, 0, 0, 1].into(), address.port());
+    assert_eq!(raw(loopback, ping()).expect("an answer").status, 200, "others are served");
+    drop(wires.pop());
+    eventually(Duration::from_secs(30), || match raw(address, ping()) {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        answer => Err(format!("{:?}", answer.map(|answer| answer.status))),
+    });
 }
 
 #[test]

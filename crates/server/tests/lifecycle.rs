@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use whisker_testkit::{Server, eventually};
+use whisker_testkit::{Request, Server, eventually};
 
 const SLOW: &str = "function main() { return new Promise(done => setTimeout(() => done({ slept: true }), 2000)) }";
 
@@ -62,6 +62,31 @@ fn a_shutdown_is_bounded_whatever_runs() {
     let asked = Instant::now();
     let stopped = server.stop();
     assert!(asked.elapsed() < Duration::from_secs(20), "{:?}\n{}", asked.elapsed(), stopped.output);
+}
+
+#[test]
+fn requests_and_runs_share_one_grace() {
+    let grace = Duration::from_secs(6);
+    let server = Server::builder().flag("--shutdown-grace", "6s").start();
+    let guest = server.guest();
+    guest.node("endless", "function main() { for (;;); }");
+    guest.accept("endless", &json!({}));
+    let waiting = std::thread::spawn(move || guest.try_send(&request(&guest)).map(|answer| answer.status()));
+    let guest = server.guest();
+    eventually(Duration::from_secs(30), || match guest.get("/activation/count").json() {
+        count if count == json!(2) => Ok(()),
+        count => Err(count.to_string()),
+    });
+    let asked = Instant::now();
+    let stopped = server.stop();
+    // Twice the grace would be what each of them had for itself.
+    assert!(asked.elapsed() < 2 * grace - Duration::from_millis(500), "{:?}\n{}", asked.elapsed(), stopped.output);
+    let _ = waiting.join();
+}
+
+/// A request that waits for a run that does not end.
+fn request(guest: &whisker_testkit::Client) -> Request {
+    Request::new("POST", guest.target("actions/endless?blocking=true")).json(&json!({}))
 }
 
 #[test]

@@ -176,6 +176,8 @@ pub struct Store {
     pub away: AtomicBool,
     /// What a write of records takes, in ms.
     pub write_ms: AtomicU64,
+    /// Records that it never takes, nor others beside them.
+    pub poison: Mutex<HashSet<ActivationId>>,
 }
 
 impl Store {
@@ -192,6 +194,9 @@ impl Activations for Line<Store> {
     async fn put(&self, records: &[Arc<Activation>]) -> Result<(), whisker_store::Error> {
         time::sleep(Duration::from_millis(self.to().await.write_ms.load(Ordering::SeqCst))).await;
         self.to().await.here()?;
+        if records.iter().any(|record| self.to.poison.lock().unwrap().contains(&record.id)) {
+            return Err(whisker_store::Error::Unavailable("too much for it".into()));
+        }
         Activations::put(&self.to().await.memory, records).await
     }
     async fn get(&self, namespace: &EntityName, id: ActivationId) -> Result<Activation, whisker_store::Error> {
@@ -312,7 +317,7 @@ impl World {
     pub fn start(&self) -> Running {
         let began = self.began;
         let cut = Arc::new(AtomicBool::new(false));
-        let folder = self.folder.lock().unwrap().path().to_owned();
+        let folder = self.folder.lock().unwrap().path().join("spool");
         let parts = Parts {
             bus: Arc::new(Line { to: self.bus.clone(), cut: cut.clone() }),
             entities: Arc::new(Line { to: self.store.clone(), cut: cut.clone() }),
@@ -334,11 +339,18 @@ impl World {
         invoker.task.abort();
         let copy = tempfile::tempdir().unwrap();
         let mut folder = self.folder.lock().unwrap();
-        for file in std::fs::read_dir(folder.path()).unwrap() {
+        let spool = copy.path().join("spool");
+        std::fs::create_dir(&spool).unwrap();
+        for file in std::fs::read_dir(folder.path().join("spool")).unwrap() {
             let file = file.unwrap();
-            std::fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+            std::fs::copy(file.path(), spool.join(file.file_name())).unwrap();
         }
         *folder = copy;
+    }
+
+    /// What was set aside, since the store refuses it.
+    pub fn set_aside(&self) -> String {
+        std::fs::read_to_string(self.folder.lock().unwrap().path().join("refused-records.jsonl")).unwrap_or_default()
     }
 
     pub fn now(&self) -> Millis {

@@ -64,7 +64,7 @@ fn message(id: u128) -> Arc<ActivationMessage> {
         init_args: vec![],
         locked_args: Default::default(),
         cause: None,
-            of_letter: false,
+        of_letter: false,
     })
 }
 

@@ -325,7 +325,7 @@ pub struct Serve {
 pub struct Store {
     /// Where actions, users and records are kept: sqlite (in the data folder),
     /// postgres://USER@HOST/DATABASE[?sslmode=verify-full], or
-    /// couchdb://USER@HOST[:5984]/[?prefix=PREFIX], over TLS couchdbs://
+    /// couchdb://USER@HOST:5984/?prefix=PREFIX, over TLS couchdbs://
     #[arg(
         id = "store",
         long = "store",

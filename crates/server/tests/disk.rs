@@ -98,7 +98,7 @@ fn a_full_disk_refuses_and_says_so_and_recovers_by_itself() {
     assert_eq!(soon("listing", || guest.get("activations").status()), 200);
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 150 << 20, "the server grew by {} MB", grown >> 20);
-    println!("disk full: {answered} calls answered, {refused} of 200 refused, memory +{} MB", grown >> 20);
+    eprintln!("disk full: {answered} calls answered, {refused} of 200 refused, memory +{} MB", grown >> 20);
 
     small.make_room();
     let back = Instant::now();
@@ -106,7 +106,7 @@ fn a_full_disk_refuses_and_says_so_and_recovers_by_itself() {
         ready if ready.status() == 200 => Ok(()),
         ready => Err(ready.text()),
     });
-    println!("disk full: ready again {:?} after there was room", back.elapsed());
+    eprintln!("disk full: ready again {:?} after there was room", back.elapsed());
     recovered(&guest);
     drop(server);
 }

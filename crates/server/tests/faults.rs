@@ -73,7 +73,7 @@ fn row_17_who_exceeds_its_memory_dies_alone() {
         },
         || p99(&guest),
     );
-    println!("row 17: a neighbour's p99 {alone:?} alone, {beside:?} beside one that exceeds its memory");
+    eprintln!("row 17: a neighbour's p99 {alone:?} alone, {beside:?} beside one that exceeds its memory");
     assert!(beside < Duration::from_secs(1), "{beside:?}");
 }
 
@@ -93,7 +93,7 @@ fn row_18_after_a_fork_bomb_all_is_well_within_seconds() {
         n => Err(format!("{n} processes")),
     });
     guest.result("neighbour", &json!({}));
-    println!("row 18: recovered {:?} after the bomb's end", over.elapsed());
+    eprintln!("row 18: recovered {:?} after the bomb's end", over.elapsed());
 }
 
 /// Processes below this one, however deep.
@@ -127,7 +127,7 @@ fn row_19_endless_logs_take_bounded_disk() {
     let kept: usize = logs.iter().filter_map(Value::as_str).map(str::len).sum();
     let notice = "Logs were truncated because the total bytes size exceeds the limit of 2097152 bytes.";
     assert!(logs.iter().any(|line| line.as_str().is_some_and(|line| line.ends_with(notice))), "no notice");
-    println!("row 19: of a cap of {CAP} bytes {kept} are kept; the disk grew by {while_running} while it ran");
+    eprintln!("row 19: of a cap of {CAP} bytes {kept} are kept; the disk grew by {while_running} while it ran");
     assert!(while_running <= 2 * CAP, "{while_running}");
 }
 
@@ -157,7 +157,7 @@ fn row_20_who_never_answers_is_killed_at_its_limit_and_its_place_is_free() {
     );
     let over = Instant::now();
     assert_eq!(guest.result("next", &json!({"n": 1})), json!({"n": 1}));
-    println!(
+    eprintln!(
         "row 20: ended after {} ms of 1000; its place was used again {:?} later",
         record["duration"],
         over.elapsed()
@@ -177,7 +177,7 @@ fn row_22_user_code_cannot_initialise_its_container_again() {
     assert!(matches!(spoilt.status(), 200 | 502), "{}", spoilt.text());
     let answers: Vec<Value> = (0..3).map(|_| guest.result("second", &json!({}))).collect();
     assert!(answers.iter().all(|answer| *answer == json!({"mine": true})), "{answers:?}");
-    println!("row 22: after a forged init 3 of 3 runs are answered by the code that was put");
+    eprintln!("row 22: after a forged init 3 of 3 runs are answered by the code that was put");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn row_23_an_endless_response_is_cut_in_little_memory() {
     );
     assert_eq!(answer.status(), 502, "{}", answer.text());
     let most = most.load(Ordering::Relaxed);
-    println!("row 23: the server grew by {} KB while a response without end came", most >> 10);
+    eprintln!("row 23: the server grew by {} KB while a response without end came", most >> 10);
     assert!(most < 32 << 20, "{} MB", most >> 20);
 }
 
@@ -213,7 +213,7 @@ fn row_24_a_bomb_of_an_archive_is_refused_at_once() {
     let asked = Instant::now();
     let told = guest.put("actions/bomb", &body).refusal(400);
     let (took, grown) = (asked.elapsed(), server.resident_bytes().saturating_sub(before));
-    println!(
+    eprintln!(
         "row 24: 2 GB of zeros in {} KB refused after {took:?}, memory +{} MB: {told}",
         body.to_string().len() >> 10,
         grown >> 20
@@ -250,7 +250,7 @@ fn row_36_metacharacters_are_text_wherever_they_come() {
         "{answer}"
     );
     assert!(!mark.exists(), "something took it for a command");
-    println!("row 36: inert in names, parameters, environment and headers");
+    eprintln!("row 36: inert in names, parameters, environment and headers");
 }
 
 #[test]
@@ -275,5 +275,5 @@ fn row_38_nothing_is_left_for_another_action_or_namespace() {
             }
         }
     }
-    println!("row 38: 0 files of others in {looks} looks");
+    eprintln!("row 38: 0 files of others in {looks} looks");
 }

@@ -242,7 +242,7 @@ fn a_run_that_a_kill_cut_off_runs_again_where_that_was_asked_for() {
     runs.extend(begun.try_iter());
     let count = |name: &str| runs.iter().filter(|run| *run == name).count();
     assert_eq!((count("asked"), count("unasked")), (2, 1), "{runs:?}");
-    println!(
+    eprintln!(
         "killed in the middle of a run: {} runs where retries are asked for, {} where not",
         count("asked"),
         count("unasked")

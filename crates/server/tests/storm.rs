@@ -210,8 +210,8 @@ impl Host {
         let instance = eventually(QUIET, || {
             let groups = groups_below(&parent);
             let instances = groups.iter().filter(|group| group.parent().is_some_and(|above| above.ends_with(&parent)));
-            let names = instances.filter_map(|group| Some(group.file_name()?.to_str()?.to_owned()));
-            names.last().ok_or_else(|| format!("{groups:?}"))
+            let mut names = instances.filter_map(|group| Some(group.file_name()?.to_str()?.to_owned()));
+            names.next_back().ok_or_else(|| format!("{groups:?}"))
         });
         Host { parent, containers: sandbox.join("containers"), instance }
     }

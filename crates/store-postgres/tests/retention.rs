@@ -28,8 +28,7 @@ async fn a_day_goes_with_its_table() {
     let server = kit::Postgres::shared();
     let url = server.database();
     let store = Postgres::open(&Config::parse(&url, Some(server.password())).unwrap()).await.unwrap();
-    let tables =
-        || server.sql(&url, "SELECT relname FROM pg_class WHERE relname ~ '^activations_d[0-9]+$' ORDER BY 1");
+    let tables = || server.sql(&url, "SELECT relname FROM pg_class WHERE relname ~ '^activations_d[0-9]+$' ORDER BY 1");
     fill(&store, 20_000, MANY).await;
     fill(&store, 20_001, MANY).await;
     fill(&store, 20_003, 50).await;

@@ -31,36 +31,13 @@ fn scenarios_hold_on_postgres() {
     play(&database.serving(&database.database()), plain);
 }
 
-/// The server of its protocol that is started here writes a hundred documents a
-/// second: so these are the groups that meet its shapes, views and revisions.
-/// `WHISKER_COUCHDB_ALL=1` plays all.
+/// And over CouchDB's protocol, in OpenWhisk's documents and views.
 #[test]
 fn scenarios_hold_on_couchdb() {
     let database = CouchDb::start(None);
-    let all = std::env::var_os("WHISKER_COUCHDB_ALL").is_some();
-    let chosen = |path: &PathBuf| {
-        let document = Document::read(path);
-        let groups = ["actions", "packages", "triggers", "rules", "activations"];
-        document.config.is_none() && (all || groups.contains(&document.group.as_str()))
-    };
-    play(
-        &Server::builder().flag("--store", &database.url()),
-        Document::scenario_paths().into_iter().filter(chosen).collect(),
-    );
-}
-
-/// With TLS, and with all that a proxy makes of requests and answers.
-#[test]
-fn scenarios_hold_behind_nginx() {
-    let server = Server::builder().flag("--trusted-proxy", "127.0.0.1").start();
-    let nginx = Nginx::start(&[server.address()]);
     let paths: Vec<PathBuf> = Document::scenario_paths();
     let plain = paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect();
-    let failures = failures_at(&nginx.origin(), plain);
-    // What is outside the API is not there at the entry, for any method.
-    let outside = |failure: &String| failure.contains(": GET /namespaces\n    status: expected 405, got 404\n");
-    let other: Vec<_> = failures.iter().filter(|failure| !outside(failure)).cloned().collect();
-    assert!(other.is_empty(), "{}", other.join("\n"));
+    play(&Server::builder().flag("--store", &database.url()), plain);
 }
 
 #[test]

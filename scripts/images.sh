@@ -53,7 +53,7 @@ for language in "$@"; do
     names=$(python3 - "$language" <<'PYTHON'
 import json, sys
 manifest = json.load(open("runtimes/manifest.json"))
-rows = manifest["runtimes"].get(sys.argv[1]) or [row["image"] if "image" in row else row for row in manifest["blackboxes"]]
+rows = manifest["runtimes"].get(sys.argv[1]) or manifest["blackboxes"]
 print(*dict.fromkeys(row.get("image", row)["name"] for row in rows))
 PYTHON
     )

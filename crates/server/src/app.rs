@@ -132,13 +132,8 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let mut invoking = tokio::spawn(invoker.run_until(stop_invoking.clone(), hurry.clone()));
     platform.set_invoker_up(true);
 
-    let retention = tokio::spawn(retention::run(
-        store.activations.clone(),
-        settings.activations_max_age,
-        settings.activations_max_count,
-        now,
-        cancel.clone(),
-    ));
+    let kept = configure::kept(settings, &place);
+    let retention = tokio::spawn(retention::run(store.activations.clone(), kept, now, cancel.clone()));
     greet(address, &data_dir, &place, &standard, settings, began.elapsed());
 
     let ended = tokio::select! {

@@ -11,12 +11,17 @@ use whisker_pool::{KeepPolicy, Shape, Stem};
 use whisker_sandbox_process::Nat;
 
 use crate::{
+    retention::Kept,
     secrets,
     settings::{self, Durability, KeepWarmPolicy, Network, Serve},
     stores::Place,
     tls::Tls,
     units::Size,
 };
+
+/// Records are kept so long, unless settings say otherwise, and so many.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const MAX_COUNT: u64 = 10_000_000;
 
 /// Of the store that a URL names; of a file, `data_dir` is its folder unless
 /// the URL says otherwise.
@@ -76,6 +81,16 @@ pub fn journal(settings: &Serve, data_dir: &Path, name: &str) -> whisker_journal
         Durability::Power => whisker_journal::Durability::Power,
     };
     whisker_journal::Config { durability, ..whisker_journal::Config::new(data_dir.join(name)) }
+}
+
+/// Which records are kept. What is in a CouchDB may be another's, and older
+/// than this server: none of it goes unless that is asked for.
+pub fn kept(settings: &Serve, place: &Place) -> Kept {
+    let ours = !matches!(place, Place::CouchDb(_));
+    Kept {
+        max_age: settings.activations_max_age.or(ours.then_some(MAX_AGE)),
+        max_count: settings.activations_max_count.or(ours.then_some(MAX_COUNT)),
+    }
 }
 
 /// Of the bus.

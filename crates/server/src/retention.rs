@@ -11,16 +11,28 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// Pause between two steps, so that others' writes come in between.
 const BREATH: Duration = Duration::from_millis(20);
 
-/// Prunes until cancelled. `now` is the wall clock.
+/// Which records are kept; `None`: all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Older ones go.
+    pub max_age: Option<Duration>,
+    /// Beyond so many the oldest go.
+    pub max_count: Option<u64>,
+}
+
+/// Prunes until cancelled, if anything is ever to go. `now` is the wall clock.
 pub async fn run(
     activations: Arc<dyn Activations>,
-    max_age: Duration,
-    max_count: u64,
+    Kept { max_age, max_count }: Kept,
     now: fn() -> Millis,
     cancel: CancellationToken,
 ) {
+    if max_age.is_none() && max_count.is_none() {
+        return;
+    }
     let mut tick = tokio::time::interval(PERIOD);
-    let max_age_ms = u64::try_from(max_age.as_millis()).unwrap_or(u64::MAX);
+    let max_age_ms = max_age.map_or(u64::MAX, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+    let max_count = max_count.unwrap_or(u64::MAX);
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,

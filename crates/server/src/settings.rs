@@ -210,12 +210,12 @@ pub struct Serve {
     /// What an accepted activation survives: the end of this process, or a power cut (slower)
     #[arg(long, env = "WHISKER_DURABILITY", default_value = "process", help_heading = "Keeping")]
     pub durability: Durability,
-    /// Activation records older than this are forgotten
-    #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_AGE", default_value = "30days", value_parser = duration, help_heading = "Keeping")]
-    pub activations_max_age: Duration,
-    /// Beyond so many activation records the oldest are forgotten
-    #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_COUNT", default_value = "10000000", help_heading = "Keeping")]
-    pub activations_max_count: u64,
+    /// Activation records older than this are forgotten [default: 30days; none in a CouchDB]
+    #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_AGE", value_parser = duration, help_heading = "Keeping")]
+    pub activations_max_age: Option<Duration>,
+    /// Beyond so many activation records the oldest are forgotten [default: 10000000; none in a CouchDB]
+    #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_COUNT", help_heading = "Keeping")]
+    pub activations_max_count: Option<u64>,
     /// Accepted activations that wait or run; more are refused with 503
     #[arg(long, env = "WHISKER_QUEUE_MAX", default_value = "100000", help_heading = "Keeping")]
     pub queue_max: usize,

@@ -66,7 +66,6 @@ fn an_existing_database_is_served() {
     let database = CouchDb::start(None);
     load(&database, "ow_");
     let builder = Server::builder().flag("--store", &database.url_of("ow_")).flag("--log", "debug");
-    let builder = builder.flag("--activations-max-age", "36500days");
     let server = builder.variable("WHISKER_AES_128_KEY", AES_128).start();
     server.said("store: CouchDB at http://127.0.0.1:");
     let guest = server.guest();

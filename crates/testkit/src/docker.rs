@@ -61,7 +61,7 @@ rm -rf "$folder"
 
 /// What a language's image is made of: its packages, and programs that belong
 /// to none, or folders with all that is in them.
-const LANGUAGES: [(&str, &[&str], &[&str]); 7] = [
+const LANGUAGES: [(&str, &[&str], &[&str]); 8] = [
     ("go", &["tar"], &["/usr/local/go", "/usr/lib/go"]),
     (
         "java",
@@ -73,6 +73,7 @@ const LANGUAGES: [(&str, &[&str], &[&str]); 7] = [
     ("php", &["php-cli"], &["/usr/bin/php"]),
     ("python", &["python3"], &[]),
     ("ruby", &["ruby"], &[]),
+    ("rust", &["cargo", "rustc", "gcc", "libc6-dev", "tar"], &["/usr/share/cargo/registry", "/usr/bin/cc"]),
 ];
 
 /// A running daemon.

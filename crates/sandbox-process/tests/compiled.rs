@@ -11,7 +11,7 @@ use whisker_sandbox::{Code, Container, InitEnd, RunEnd, Sandbox, testing::contra
 use whisker_sandbox_process::ProcessSandbox;
 
 /// Compilers take their time on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 const GO: &str = r#"
 package main

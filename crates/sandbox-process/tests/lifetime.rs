@@ -13,7 +13,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use common::{PATIENCE, loaded, sandbox_with, start};
@@ -26,9 +26,9 @@ const PARENT: &str = "WHISKER_TEST_PARENT";
 
 /// Waits until `fact` holds.
 fn eventually(what: &str, fact: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + PATIENCE;
     while !fact() {
-        assert!(Instant::now() < patience, "not so after ten seconds: {what}");
+        assert!(Instant::now() < patience, "not so after {PATIENCE:?}: {what}");
         std::thread::yield_now();
     }
 }

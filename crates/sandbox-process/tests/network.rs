@@ -55,7 +55,7 @@ async fn nat_translates_to_the_hosts_own_address() {
     let outside = outside::Outside::make();
     let sandbox = sandbox_with(|config| config.network = Network::Nat(Nat::default()));
     let code = format!(
-        "import socket\ndef main(args):\n    s = socket.create_connection(('{}', 7), timeout=5)\n    \
+        "import socket\ndef main(args):\n    s = socket.create_connection(('{}', 7), timeout=50)\n    \
          return {{'peer': s.recv(100).decode()}}\n",
         outside.address()
     );

@@ -13,10 +13,12 @@
 //! - [`eventually`] waits for a state and, when it does not come, tells what it
 //!   saw last. Nothing here waits for a while and hopes.
 //! - [`Docker`] starts a daemon for those who test with one, and makes images.
+//! - [`alone`] gives a test a process of its own, whose [`Memory`] it measures.
 //!
 //! All of it blocks, so that tests read from top to bottom; load is threads.
 //! Whatever goes wrong panics, with words: this is no library for a product.
 
+mod alone;
 mod archive;
 mod client;
 mod couchdb;
@@ -30,6 +32,7 @@ mod server;
 mod tls;
 mod wire;
 
+pub use alone::{Memory, alone};
 pub use archive::{Archive, base64};
 pub use client::{Client, Request, Response};
 pub use couchdb::CouchDb;

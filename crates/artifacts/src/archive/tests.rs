@@ -4,15 +4,23 @@ use std::{
     fs,
     io::{Cursor, Read, Write},
     os::unix::fs::PermissionsExt,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ::zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 use flate2::{Compression, write::GzEncoder};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::*;
 
 const LIMITS: Limits = Limits { bytes: 1 << 20, entries: 20 };
+
+/// What this thread has worked so far: a second of work stays one on a machine
+/// that is busy with other things.
+fn work() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
+}
 
 enum Item {
     File(&'static str, Vec<u8>, u32),
@@ -148,10 +156,10 @@ fn implied_folders_are_refused_within_a_second() {
     let items: Vec<Item> =
         names.into_iter().map(|name| File(Box::leak(name.into_boxed_str()), vec![], 0o644)).collect();
     let code = zipped(&items);
-    let started = Instant::now();
+    let before = work();
     let place_ = empty();
     assert!(matches!(place(&code, &place_.folder, Limits::default()), Err(Refused::TooMany(65_535))));
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(work() - before < Duration::from_secs(1));
     assert_eq!(fs::read_dir(&place_.folder).unwrap().count(), 0);
 }
 
@@ -306,17 +314,17 @@ fn bomb(claimed: u64) -> Vec<u8> {
 #[test]
 fn a_bomb_of_ten_gigabytes_is_refused_within_a_second() {
     let honest = bomb(10 << 30);
-    let started = Instant::now();
+    let before = work();
     assert!(matches!(check(&honest, Limits::default()), Err(Refused::TooLarge(_))));
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(work() - before < Duration::from_secs(1));
 
     // One that claims little is read as far as it claims, and no further.
     let small = bomb(1 << 20);
-    let started = Instant::now();
+    let before = work();
     let place_ = empty();
     place(&small, &place_.folder, Limits::default()).unwrap();
     assert_eq!(fs::metadata(place_.folder.join("zeros")).unwrap().len(), 1 << 20);
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(work() - before < Duration::from_secs(1));
 }
 
 #[test]

@@ -16,6 +16,9 @@ use whisker_sandbox::{
 use whisker_sandbox_docker::{Config, DockerSandbox, Network, PullPolicy};
 use whisker_testkit::Docker;
 
+/// Where the daemon is, in a process that was started by one that has it.
+pub const HOST: &str = "WHISKER_TEST_DOCKER_HOST";
+
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const NODEJS: &str = "nodejs:20";
@@ -82,12 +85,24 @@ pub fn docker() -> &'static Docker {
     })
 }
 
+/// Where the daemon listens: one is enough for this process and those that it
+/// starts.
+fn host() -> String {
+    std::env::var(HOST).unwrap_or_else(|_| docker().host())
+}
+
+/// Whether this process has nothing to do but this test; see
+/// [`whisker_testkit::alone`].
+pub async fn alone(test: &'static str) -> bool {
+    tokio::task::spawn_blocking(move || whisker_testkit::alone(test, &[(HOST, &host())])).await.unwrap()
+}
+
 /// Settings for a sandbox of its own on the tests' daemon.
 pub fn config() -> Config {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let instance = format!("{:04x}{:04x}", std::process::id() & 0xffff, NUMBER.fetch_add(1, Ordering::Relaxed));
     Config {
-        host: docker().host(),
+        host: host(),
         image_prefix: Some("test".into()),
         image_tag: Some("1".into()),
         pull: PullPolicy::Missing,
@@ -121,6 +136,22 @@ pub async fn loaded(sandbox: &DockerSandbox, kind: &str, memory_mb: u32, code: &
 /// A container of the foreign image.
 pub async fn foreign(sandbox: &DockerSandbox) -> Arc<dyn Container> {
     loaded(sandbox, &black_box(FOREIGN), 128, "").await
+}
+
+/// The lines of an activation that has written some. An image that ends no
+/// output with sentinels is not waited for long, and its lines may come later
+/// on a busy machine. `incomplete` is what must be said of them.
+pub async fn lines(container: &dyn Container, number: u64, incomplete: bool) -> Vec<String> {
+    let lines = async {
+        loop {
+            let logs = container.logs(contract::activation(number), 1000).await;
+            assert_eq!(logs.incomplete, incomplete, "{logs:?}");
+            if !logs.lines.is_empty() {
+                return logs.lines.into_iter().map(|line| line.text).collect();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, lines).await.expect("a line comes")
 }
 
 /// Runs `code`, once, in a container of its own.

@@ -8,7 +8,7 @@ use whisker_sandbox::{Code, Error, ImageFault, InitEnd, RunEnd, Sandbox, black_b
 use whisker_sandbox_docker::{DockerSandbox, PullPolicy, Unavailable};
 
 use crate::{
-    common::{NODEJS, PATIENCE, config, docker, foreign, sandbox_with, start},
+    common::{NODEJS, PATIENCE, config, docker, foreign, lines, sandbox_with, start},
     registry::Registry,
 };
 
@@ -31,10 +31,8 @@ async fn a_black_box_runs_with_and_without_code() {
         let end = container.run(contract::run(2, &argument), PATIENCE).await.unwrap();
         assert_eq!(format!("{end:?}"), expected, "{argument}");
         // No sentinel comes: what is there is taken.
-        let logs = container.logs(contract::activation(2), 1000).await;
         let expected = format!("ran {}", argument["name"].as_str().unwrap_or("None"));
-        assert_eq!(logs.lines.iter().map(|line| line.text.as_str()).collect::<Vec<_>>(), [expected]);
-        assert!(!logs.incomplete);
+        assert_eq!(lines(&*container, 2, false).await, [expected]);
     }
     container.destroy().await;
     let container = sandbox.start(start(&black_box(crate::common::FOREIGN), 128)).await.unwrap();

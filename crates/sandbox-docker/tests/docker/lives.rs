@@ -13,9 +13,8 @@ use whisker_sandbox::{Container, Error, Sandbox, testing::contract};
 use whisker_sandbox_docker::{Config, DockerSandbox};
 use whisker_testkit::eventually;
 
-use crate::common::{NODEJS, PATIENCE, PYTHON, config, docker, loaded, sandbox_with, start};
+use crate::common::{HOST, NODEJS, PATIENCE, PYTHON, config, docker, loaded, sandbox_with, start};
 
-const HOST: &str = "WHISKER_TEST_DOCKER_HOST";
 const INSTANCE: &str = "WHISKER_TEST_INSTANCE";
 const ECHO: &str = "def main(args):\n    return args\n";
 

@@ -12,7 +12,7 @@ use whisker_sandbox::{
 };
 use whisker_sandbox_process::{Config, Network, ProcessSandbox};
 
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A sandbox whose folder goes with it.
 pub struct Own {

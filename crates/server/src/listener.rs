@@ -1,9 +1,15 @@
 //! Connections: accepted, bounded, served, and closed with patience.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
@@ -37,6 +43,22 @@ const BACKLOG: u32 = 4096;
 /// What an address with too many connections is told, and for how long.
 const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 const TELLING: Duration = Duration::from_secs(1);
+
+/// Whatever answers requests: the API, or what stands there until that is ready.
+pub trait Answers: Send + Sync + 'static {
+    /// Answers one, of this client.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: IpAddr,
+    ) -> impl Future<Output = Response<Full<Bytes>>> + Send + '_;
+}
+
+impl Answers for Controller {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
+        self.handle(request, client).await
+    }
+}
 
 /// An open port.
 pub struct Listener {
@@ -76,7 +98,7 @@ impl Listener {
 
     /// Serves until cancelled, then lets requests that are under way finish,
     /// for as long as the caller waits.
-    pub async fn run(self, controller: Arc<Controller>, cancel: CancellationToken) {
+    pub async fn run<A: Answers>(self, answers: Arc<A>, cancel: CancellationToken) {
         let tasks = TaskTracker::new();
         loop {
             let place = tokio::select! {
@@ -106,8 +128,8 @@ impl Listener {
                         });
                         continue;
                     };
-                    let (controller, proxies) = (controller.clone(), self.proxies.clone());
-                    let entry = Arc::new(Entry { controller, proxies, peer, tls: self.tls.clone() });
+                    let (answers, proxies) = (answers.clone(), self.proxies.clone());
+                    let entry = Arc::new(Entry { answers, proxies, peer, tls: self.tls.clone() });
                     let cancel = cancel.clone();
                     tasks.spawn(async move {
                         entry.serve(stream, cancel).await;
@@ -144,14 +166,14 @@ async fn refuse(mut stream: TcpStream) {
 }
 
 /// What every request of a connection is answered by.
-struct Entry {
-    controller: Arc<Controller>,
+struct Entry<A> {
+    answers: Arc<A>,
     proxies: Arc<Proxies>,
     peer: SocketAddr,
     tls: Option<Tls>,
 }
 
-impl Entry {
+impl<A: Answers> Entry<A> {
     /// Serves a connection to its end.
     async fn serve(self: Arc<Self>, stream: TcpStream, cancel: CancellationToken) {
         // Answers are written whole: waiting to fill a packet only delays them.
@@ -196,8 +218,8 @@ impl Entry {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> hyper::Response<http_body_util::Full<bytes::Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let client = self.proxies.client(self.peer.ip(), request.headers());
-        self.controller.handle(request, client).await
+        self.answers.answer(request, client).await
     }
 }

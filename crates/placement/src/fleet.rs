@@ -1,0 +1,255 @@
+//! All invokers: their health, their memory, and what of it is booked or
+//! believed to be taken by idle containers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    Config, Health, Policy,
+    health::{Sign, Watch},
+    ring::Ring,
+    sharding,
+};
+
+/// What an invoker could still take, in MB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// What is not booked; less than nothing when runs were forced upon it.
+    pub free_mb: i64,
+    /// What is neither booked nor taken by idle containers: room for a new
+    /// one that costs nobody a warm one.
+    pub vacant_mb: i64,
+}
+
+impl Room {
+    /// Of one that must not be used.
+    pub const NONE: Room = Room { free_mb: i64::MIN, vacant_mb: i64::MIN };
+
+    /// The most of each.
+    pub fn most(self, other: Room) -> Room {
+        Room { free_mb: self.free_mb.max(other.free_mb), vacant_mb: self.vacant_mb.max(other.vacant_mb) }
+    }
+}
+
+/// A container that is believed to be idle.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Idle {
+    /// Whose: a number of `warm.rs`.
+    pub action: usize,
+    pub cost_mb: i64,
+    pub since: Duration,
+}
+
+/// One invoker.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub watch: Watch,
+    pub memory_mb: u64,
+    /// This controller's share of that; nothing before the first ping.
+    pub share_mb: i64,
+    pub booked_mb: i64,
+    /// Oldest first, by when they were noted.
+    pub idle: BTreeMap<u64, Idle>,
+    pub idle_mb: i64,
+    /// The process that pings, and the one before it.
+    pub life: u64,
+    pub former: u64,
+    /// Whether it ever pinged.
+    pub known: bool,
+    /// What of it is in the totals.
+    counted: (i64, i64),
+}
+
+/// The invokers that take one sort of actions.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub first: usize,
+    pub count: usize,
+    /// For [`Policy::Sharding`].
+    pub steps: Vec<usize>,
+    /// For [`Policy::Bounded`].
+    pub ring: Ring,
+}
+
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub seats: Vec<Seat>,
+    /// What each of them has, side by side: policies look at many.
+    pub rooms: Vec<Room>,
+    pub managed: Group,
+    pub blackbox: Group,
+    /// Of all healthy ones: what is booked, and this controller's share.
+    pub booked_mb: i64,
+    pub share_mb: i64,
+    controllers: u32,
+}
+
+impl Fleet {
+    pub fn new() -> Self {
+        Self {
+            seats: Vec::new(),
+            rooms: Vec::new(),
+            managed: Group::default(),
+            blackbox: Group::default(),
+            booked_mb: 0,
+            share_mb: 0,
+            controllers: 1,
+        }
+    }
+
+    /// Makes room for an invoker and all below it, which are offline until
+    /// they ping.
+    pub fn extend_to(&mut self, invoker: usize, config: &Config) {
+        if invoker < self.seats.len() {
+            return;
+        }
+        self.seats.resize_with(invoker + 1, || Seat {
+            watch: Watch::unknown(),
+            memory_mb: 0,
+            share_mb: 0,
+            booked_mb: 0,
+            idle: BTreeMap::new(),
+            idle_mb: 0,
+            life: 0,
+            former: 0,
+            known: false,
+            counted: (0, 0),
+        });
+        self.rooms.resize(self.seats.len(), Room::NONE);
+        let all = self.seats.len();
+        let (managed, blackboxes) = sharding::split(all, config.managed_fraction, config.blackbox_fraction);
+        self.managed = Group::new(0, managed, config.policy);
+        self.blackbox = Group::new(all - blackboxes, blackboxes, config.policy);
+        for invoker in 0..all {
+            self.refresh(invoker);
+        }
+    }
+
+    pub fn group(&self, blackbox: bool) -> &Group {
+        if blackbox { &self.blackbox } else { &self.managed }
+    }
+
+    pub fn is_usable(&self, invoker: usize) -> bool {
+        self.seats.get(invoker).is_some_and(|seat| seat.watch.state().is_usable())
+    }
+
+    /// So many controllers share the invokers. What is booked stays booked:
+    /// where it is more than the new share, nothing is added until it is less.
+    /// (OpenWhisk forgets it, and what ends then seems to give memory back
+    /// that nobody took.)
+    pub fn divide(&mut self, controllers: u32, config: &Config) {
+        self.controllers = controllers.max(1);
+        for invoker in 0..self.seats.len() {
+            let memory_mb = self.seats[invoker].memory_mb;
+            self.resize(invoker, memory_mb, config);
+        }
+    }
+
+    /// An invoker has so much memory. At least the smallest action fits into a
+    /// controller's share of it, even if that is too much for all together.
+    pub fn resize(&mut self, invoker: usize, memory_mb: u64, config: &Config) {
+        let seat = &mut self.seats[invoker];
+        seat.memory_mb = memory_mb;
+        if seat.known {
+            let share = memory_mb / u64::from(self.controllers);
+            seat.share_mb = i64::try_from(share).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
+            seat.share_mb = seat.share_mb.max(i64::from(config.min_memory_mb));
+        }
+        self.refresh(invoker);
+    }
+
+    /// Lets an invoker's watch hear a sign. Says what it was, what it is, and
+    /// whether a test is wanted.
+    pub fn hear(&mut self, invoker: usize, now: Duration, sign: Sign, config: &Config) -> (Health, Health, bool) {
+        let watch = &mut self.seats[invoker].watch;
+        let from = watch.state();
+        let test = watch.on(now, sign, config.offline_after, config.test_every);
+        let to = watch.state();
+        if from != to {
+            self.refresh(invoker);
+        }
+        (from, to, test)
+    }
+
+    /// Books memory, or gives it back (less than nothing).
+    pub fn book(&mut self, invoker: usize, cost_mb: i64) {
+        self.seats[invoker].booked_mb += cost_mb;
+        self.refresh(invoker);
+    }
+
+    pub fn note_idle(&mut self, invoker: usize, stamp: u64, idle: Idle) {
+        let seat = &mut self.seats[invoker];
+        seat.idle_mb += idle.cost_mb;
+        seat.idle.insert(stamp, idle);
+        self.refresh(invoker);
+    }
+
+    /// Forgets an idle container, and says which it was.
+    pub fn take_idle(&mut self, invoker: usize, stamp: u64) -> Option<Idle> {
+        let seat = self.seats.get_mut(invoker)?;
+        let idle = seat.idle.remove(&stamp)?;
+        seat.idle_mb -= idle.cost_mb;
+        self.refresh(invoker);
+        Some(idle)
+    }
+
+    /// The idle container that would have to go, if memory is overdrawn by all
+    /// of them.
+    pub fn surplus(&self, invoker: usize) -> Option<u64> {
+        let seat = &self.seats[invoker];
+        let (stamp, _) = seat.idle.first_key_value()?;
+        (seat.booked_mb.saturating_add(seat.idle_mb) > seat.share_mb).then_some(*stamp)
+    }
+
+    /// Whether an invoker, with so much more, would be loaded no higher than
+    /// the bound: a part of its share that is always granted, or somewhat more
+    /// than what is booked of all shares together.
+    pub fn is_within_bound(&self, invoker: usize, cost_mb: i64, config: &Config) -> bool {
+        let seat = &self.seats[invoker];
+        let load = i128::from(seat.booked_mb.saturating_add(cost_mb)) * 100;
+        let share = i128::from(seat.share_mb);
+        if load <= share * i128::from(config.load_floor_percent) {
+            return true;
+        }
+        let booked = i128::from(self.booked_mb.saturating_add(cost_mb));
+        load * i128::from(self.share_mb) <= share * booked * i128::from(config.load_bound_percent)
+    }
+
+    /// Who is loaded less, relative to its share.
+    pub fn less_loaded(&self, one: usize, other: usize) -> usize {
+        let (a, b) = (&self.seats[one], &self.seats[other]);
+        let loads = |seat: &Seat, other: &Seat| i128::from(seat.booked_mb) * i128::from(other.share_mb.max(1));
+        if loads(b, a) < loads(a, b) { other } else { one }
+    }
+
+    fn refresh(&mut self, invoker: usize) {
+        let seat = &mut self.seats[invoker];
+        let usable = seat.watch.state().is_usable();
+        let free_mb = seat.share_mb - seat.booked_mb;
+        let room = if usable { Room { free_mb, vacant_mb: free_mb - seat.idle_mb } } else { Room::NONE };
+        let counted = if usable { (seat.booked_mb, seat.share_mb) } else { (0, 0) };
+        self.booked_mb += counted.0 - seat.counted.0;
+        self.share_mb += counted.1 - seat.counted.1;
+        seat.counted = counted;
+        self.rooms[invoker] = room;
+        self.managed.ring.set(invoker, room);
+        self.blackbox.ring.set(invoker, room);
+    }
+}
+
+impl Group {
+    fn new(first: usize, count: usize, policy: Policy) -> Self {
+        match policy {
+            Policy::Sharding => Self { first, count, steps: sharding::steps(count), ring: Ring::default() },
+            Policy::Bounded => Self { first, count, steps: Vec::new(), ring: Ring::new(first, count) },
+        }
+    }
+
+    /// The usable one that comes at or after a random place in it.
+    pub fn any(&self, rooms: &[Room], dice: u64) -> Option<usize> {
+        let members = rooms.get(self.first..self.first + self.count)?;
+        let usable = members.iter().filter(|room| **room != Room::NONE).count();
+        let wanted = dice.checked_rem(usable as u64)?;
+        let mut usable = members.iter().enumerate().filter(|(_, room)| **room != Room::NONE);
+        usable.nth(usize::try_from(wanted).ok()?).map(|(at, _)| self.first + at)
+    }
+}

@@ -290,6 +290,7 @@ async fn acknowledgements_go_to_the_sink() {
     let completion = || Acknowledgement::Completion {
         controller: ControllerId("0".into()),
         transaction: TransactionId::restore("abc"),
+        began: 0,
         activation: id(0),
         system_error: false,
         invoker: INVOKER,

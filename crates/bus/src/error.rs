@@ -9,4 +9,8 @@ pub enum Error {
     /// The message could not be made durable, or the bus is closed.
     #[error("the bus is not available")]
     Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// Somebody else began to run this activation, or saw it through: it is
+    /// neither to be run nor to be recorded here.
+    #[error("somebody else has this activation")]
+    Taken,
 }

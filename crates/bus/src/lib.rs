@@ -14,17 +14,22 @@
 mod ack;
 mod attempt;
 mod error;
+mod instance;
 mod message;
+mod ping;
+mod transid;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use whisker_entity::ActivationId;
 
-pub use ack::Acknowledgement;
+pub use ack::{AckMessage, AckResponse, Acknowledgement};
 pub use attempt::{Attempt, Due, Letter};
 pub use error::Error;
+pub use instance::{Incarnation, InvokerInstance};
 pub use message::{ActivationMessage, ControllerId, InvokerId};
+pub use ping::{CacheInvalidation, CacheKey, ControllerPing, InvokerPing, News};
 
 /// What is promised about a message when [`ControllerBus::send`] returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +57,22 @@ pub trait ControllerBus: Send + Sync + 'static {
 
     /// Says where acknowledgements go. Called once, before the first `send`.
     fn subscribe(&self, sink: Arc<dyn AckSink>);
+
+    /// Says where news of the others go. Called once. A bus of one process has
+    /// none.
+    fn follow(&self, _sink: Arc<dyn NewsSink>) {}
+
+    /// Tells the other controllers that this one lives. Under way when it
+    /// returns, like the next one in a second.
+    async fn ping(&self, _ping: &ControllerPing) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Tells the other controllers that something changed that they may have
+    /// read. Returns once that is durable.
+    async fn invalidate(&self, _invalidation: &CacheInvalidation) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Takes acknowledgements as they arrive. Called on the bus's own task, so it
@@ -59,6 +80,16 @@ pub trait ControllerBus: Send + Sync + 'static {
 pub trait AckSink: Send + Sync {
     /// One has arrived.
     fn acknowledged(&self, acknowledgement: Acknowledgement);
+
+    /// A message that was merely sent is known to have got nowhere: nothing
+    /// will come of it. [`ControllerBus::secure`] of it fails.
+    fn undelivered(&self, _activation: ActivationId) {}
+}
+
+/// Takes news as they arrive, on the bus's own task: quick, never blocking.
+pub trait NewsSink: Send + Sync {
+    /// Something has arrived.
+    fn heard(&self, news: News);
 }
 
 /// The invoker's side.
@@ -71,7 +102,18 @@ pub trait InvokerBus: Send + Sync + 'static {
     /// Notes that the run is about to start. Returns once that is as durable
     /// as the message itself: after a crash it is delivered again as
     /// [`Redelivered::AfterStart`], and so never runs twice unasked.
+    ///
+    /// [`Error::Taken`] where another invoker was quicker: the run must not
+    /// begin, and the message is no longer this receiver's. Nobody is to hear
+    /// of it from here, neither by an acknowledgement nor by a record.
     async fn starting(&self, activation: ActivationId) -> Result<(), Error>;
+
+    /// Tells the controllers, and the other invokers, that this one lives.
+    /// Under way when it returns, like the next one in a second. A bus of one
+    /// process has nobody to tell.
+    async fn ping(&self, _ping: &InvokerPing) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Sends an outcome back to the controller that the message came from.
     async fn acknowledge(&self, acknowledgement: Acknowledgement) -> Result<(), Error>;

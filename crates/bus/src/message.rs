@@ -9,6 +9,8 @@ use whisker_entity::{
     Version,
 };
 
+use crate::transid::Transid;
+
 /// Names a controller.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ControllerId(pub Arc<str>);
@@ -55,6 +57,8 @@ pub struct ActivationMessage {
     pub locked_args: BTreeMap<String, String>,
     /// The activation that caused this one.
     pub cause: Option<ActivationId>,
+    /// What tracing passes along, as it came.
+    pub trace_context: Option<BTreeMap<String, String>>,
     /// Whether it was started by the dead letter of another one: it leaves
     /// none itself, so that letters cannot go round in circles. Ours.
     pub of_letter: bool,
@@ -77,12 +81,12 @@ impl fmt::Debug for ActivationMessage {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
-    transid: (String, Millis),
+    transid: Transid,
     action: WireAction,
     revision: Option<String>,
     user: WireIdentity,
     activation_id: ActivationId,
-    root_controller_index: WireController,
+    root_controller_index: ControllerId,
     blocking: bool,
     content: Option<Box<RawValue>>,
     #[serde(default)]
@@ -91,6 +95,8 @@ struct Wire {
     locked_args: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cause: Option<ActivationId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_context: Option<BTreeMap<String, String>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     of_letter: bool,
 }
@@ -99,16 +105,15 @@ struct Wire {
 struct WireAction {
     path: EntityPath,
     name: EntityName,
+    #[serde(default = "first")]
     version: Version,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     binding: Option<QualifiedName>,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireController {
-    as_string: String,
-    instance_type: String,
+/// What an action is whose version nobody said.
+fn first() -> Version {
+    Version::FIRST
 }
 
 #[derive(Serialize, Deserialize)]
@@ -134,7 +139,7 @@ struct WireKey {
 impl Serialize for ActivationMessage {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Wire {
-            transid: (self.transaction.to_string(), self.began),
+            transid: Transid { id: self.transaction.clone(), began: self.began },
             action: WireAction {
                 path: self.action.path.clone(),
                 name: self.action.name.clone(),
@@ -150,15 +155,13 @@ impl Serialize for ActivationMessage {
                 limits: self.user.limits.clone(),
             },
             activation_id: self.activation,
-            root_controller_index: WireController {
-                as_string: self.controller.0.to_string(),
-                instance_type: "controller".into(),
-            },
+            root_controller_index: self.controller.clone(),
             blocking: self.blocking,
             content: RawValue::from_string(self.content.get().to_owned()).ok(),
             init_args: self.init_args.clone(),
             locked_args: self.locked_args.clone(),
             cause: self.cause,
+            trace_context: self.trace_context.clone(),
             of_letter: self.of_letter,
         }
         .serialize(serializer)
@@ -173,8 +176,8 @@ impl<'de> Deserialize<'de> for ActivationMessage {
             None => RawValue::from_string("{}".into()).map_err(de::Error::custom)?,
         };
         Ok(Self {
-            transaction: TransactionId::restore(&wire.transid.0),
-            began: wire.transid.1,
+            transaction: wire.transid.id,
+            began: wire.transid.began,
             action: QualifiedName::new(wire.action.path, wire.action.name),
             version: wire.action.version,
             binding: wire.action.binding,
@@ -186,12 +189,13 @@ impl<'de> Deserialize<'de> for ActivationMessage {
                 limits: wire.user.limits,
             }),
             activation: wire.activation_id,
-            controller: ControllerId(wire.root_controller_index.as_string.into()),
+            controller: wire.root_controller_index,
             blocking: wire.blocking,
             content: content.into(),
             init_args: wire.init_args,
             locked_args: wire.locked_args,
             cause: wire.cause,
+            trace_context: wire.trace_context,
             of_letter: wire.of_letter,
         })
     }
@@ -212,7 +216,8 @@ mod tests {
                 r#""authkey":{{"api_key":"u:{key}"}},"rights":["READ","PUT","DELETE","ACTIVATE"],"limits":{{}}}},"#,
                 r#""activationId":"44794bd6aab74415b4e42a308d880e5b","#,
                 r#""rootControllerIndex":{{"asString":"0","instanceType":"controller"}},"blocking":true,"#,
-                r#""content":{{"name":"Ann","n":1e400}},"initArgs":["TOKEN"],"lockedArgs":{{"name":"aes-128"}}}}"#
+                r#""content":{{"name":"Ann","n":1e400}},"initArgs":["TOKEN"],"lockedArgs":{{"name":"aes-128"}},"#,
+                r#""cause":"00000000000000000000000000000001","traceContext":{{"traceparent":"00-0af7-b7ad-01"}}}}"#
             ),
             key = key
         );
@@ -223,5 +228,21 @@ mod tests {
             !shown.contains(&key) && !shown.contains("Ann"),
             "keys and arguments stay out of debug output: {shown}"
         );
+    }
+
+    #[test]
+    fn what_openwhisk_may_leave_out_is_not_missed() {
+        let text = concat!(
+            r#"{"transid":["abc",1,["parent",0]],"action":{"path":"guest","name":"hello"},"revision":null,"#,
+            r#""user":{"subject":"guest","namespace":{"name":"guest","uuid":"u"},"authkey":{"api_key":"u:KEY"},"#,
+            r#""rights":[],"limits":{}},"activationId":"44794bd6aab74415b4e42a308d880e5b","#,
+            r#""rootControllerIndex":{"asString":"0","instanceType":"controller"},"blocking":false}"#
+        )
+        .replace("KEY", &"k".repeat(64));
+        let message: ActivationMessage = serde_json::from_str(&text).expect("readable");
+        assert_eq!((message.version, message.began), (Version::FIRST, 1));
+        assert_eq!(message.content.get(), "{}");
+        assert!(message.init_args.is_empty() && message.locked_args.is_empty());
+        assert!(message.cause.is_none() && message.trace_context.is_none() && !message.of_letter);
     }
 }

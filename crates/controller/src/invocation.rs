@@ -116,6 +116,7 @@ pub async fn single(
         init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
         locked_args,
         cause: caller.cause,
+        trace_context: None,
         of_letter: caller.of_letter,
     };
     match controller.dispatch.invoke(Arc::new(message), wait).await? {

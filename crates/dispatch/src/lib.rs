@@ -137,6 +137,11 @@ impl AckSink for Flights {
                 // A caller that went away is no concern: the record is kept anyway.
                 waiter.map(|waiter| waiter.send(activation));
             }
+            // Whoever waits gets the `202` that they would get later.
+            Acknowledgement::Recorded { activation, .. } => {
+                let waiter = self.lock().flights.get_mut(&activation).and_then(|flight| flight.waiter.take());
+                drop(waiter);
+            }
             // Of an activation that an earlier life of this controller sent,
             // nothing is known here.
             Acknowledgement::Completion { activation, .. } => self.land(activation),

@@ -64,6 +64,7 @@ fn message(id: u128) -> Arc<ActivationMessage> {
         init_args: vec![],
         locked_args: Default::default(),
         cause: None,
+        trace_context: None,
         of_letter: false,
     })
 }
@@ -72,6 +73,7 @@ fn result(message: &ActivationMessage) -> Acknowledgement {
     Acknowledgement::Result {
         controller: message.controller.clone(),
         transaction: message.transaction.clone(),
+        began: message.began,
         activation: Arc::new(Activation {
             namespace: message.user.namespace.clone(),
             name: message.action.name.clone(),
@@ -94,6 +96,7 @@ fn completion(message: &ActivationMessage) -> Acknowledgement {
     Acknowledgement::Completion {
         controller: message.controller.clone(),
         transaction: message.transaction.clone(),
+        began: message.began,
         activation: message.activation,
         system_error: false,
         invoker: InvokerId(0),

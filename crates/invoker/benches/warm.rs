@@ -117,6 +117,7 @@ impl Caller {
             init_args: vec![],
             locked_args: Default::default(),
             cause: None,
+            trace_context: None,
             of_letter: false,
         };
         self.send.send(Delivery::first(Arc::new(message))).unwrap();

@@ -39,6 +39,8 @@ enum Performed {
     Over(Outcome, Times),
     /// The container was gone before user code saw the activation.
     Gone,
+    /// Another invoker has the activation: user code did not see it here.
+    Taken,
 }
 
 impl Job {
@@ -73,6 +75,12 @@ impl Engine {
         let (mut outcome, times) = match performed {
             Some(Performed::Over(outcome, times)) => (outcome, times),
             Some(Performed::Gone) => return self.tell_and_go_on(slot, Event::Returned { slot, ticket }),
+            Some(Performed::Taken) => {
+                self.let_go(&[ticket.run.message.activation]);
+                // What was not initialised is of no use to the action that it is kept for.
+                let end = if matches!(reason, Reason::Warm | Reason::Paused) { End::Fit } else { End::Unfit };
+                return self.tell_and_go_on(slot, Event::Ended { slot, end });
+            }
             // A backend panicked.
             None => (Outcome::whisk_error(words::ABNORMAL_RUN), Times::none(self.wall())),
         };
@@ -138,8 +146,8 @@ impl Engine {
                     Ok(code) => code,
                     Err(outcome) => return failed(outcome),
                 };
-                if let Err(outcome) = self.note_start(job).await {
-                    return failed(outcome);
+                if let Err(end) = self.note_start(job).await {
+                    return end;
                 }
                 let request = Init {
                     activation: message.activation,
@@ -182,9 +190,9 @@ impl Engine {
             truncation_bytes: allowed.truncation_bytes,
         };
         if init.is_none()
-            && let Err(outcome) = self.note_start(job).await
+            && let Err(end) = self.note_start(job).await
         {
-            return failed(outcome);
+            return end;
         }
         let (run_start, began) = (self.wall(), Instant::now());
         let end = container.run(run, deadline).await;
@@ -215,11 +223,18 @@ impl Engine {
 
     /// Has the bus note, as late as can be, that user code is about to see the
     /// activation: from here on it is not run again after a crash.
-    async fn note_start(&self, job: &Job) -> Result<(), Outcome> {
-        self.bus.starting(job.message.activation).await.map_err(|error| {
-            let (id, error) = (job.message.activation, &error as &dyn std::error::Error);
-            tracing::error!(activation.id = %id, error, "A run was not begun, since the bus could not take note of it");
-            Outcome::whisk_error(words::NOT_PROVISIONED)
+    async fn note_start(&self, job: &Job) -> Result<(), Performed> {
+        let id = job.message.activation;
+        self.bus.starting(id).await.map_err(|error| match error {
+            whisker_bus::Error::Taken => {
+                tracing::debug!(activation.id = %id, "A run was not begun, since another invoker has it");
+                Performed::Taken
+            }
+            error => {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(activation.id = %id, error, "A run was not begun, since the bus could not take note of it");
+                Performed::Over(Outcome::whisk_error(words::NOT_PROVISIONED), Times::none(self.wall()))
+            }
         })
     }
 
@@ -302,6 +317,7 @@ impl Engine {
         let result = Acknowledgement::Result {
             controller: message.controller.clone(),
             transaction: message.transaction.clone(),
+            began: message.began,
             activation: activation.clone(),
         };
         self.acknowledge(result).await;
@@ -323,6 +339,7 @@ impl Engine {
         let completion = Acknowledgement::Completion {
             controller: message.controller.clone(),
             transaction: message.transaction.clone(),
+            began: message.began,
             activation: message.activation,
             system_error,
             invoker: self.config.id,

@@ -185,6 +185,27 @@ async fn a_run_that_the_bus_cannot_note_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_invoker_has_is_neither_run_nor_recorded_nor_told() {
+    let world = World::new(quick());
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    for _ in ["cold", "warm"] {
+        let message = world.message("hello", &revision, json!({}));
+        let id = message.activation;
+        world.bus.taken.lock().unwrap().insert(id);
+        world.deliver(message);
+        world.until("start", || !world.bus.taken.lock().unwrap().contains(&id)).await;
+        let after = world.invoke("hello", &revision, json!({})).await;
+        assert_eq!(after.response.status, whisker_entity::Status::Success);
+        world.record(after.id).await;
+        assert!(!world.is_recorded(id).await);
+        let about = |told: &Told| matches!(told, Told::Result(t) | Told::Completion(t, _) | Told::Done(t) if *t == id);
+        assert!(!world.bus.told().iter().any(about));
+    }
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_record_that_the_store_refuses_for_good_is_set_aside_and_keeps_nobody_waiting() {
     let world = World::new(Fake::new(|_| Act::echo()));
     let invoker = world.start();

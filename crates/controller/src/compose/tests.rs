@@ -59,11 +59,13 @@ impl Wire {
         sink.acknowledged(Acknowledgement::Result {
             controller: controller.clone(),
             transaction: transaction.clone(),
+            began: message.began,
             activation,
         });
         sink.acknowledged(Acknowledgement::Completion {
             controller,
             transaction,
+            began: message.began,
             activation: message.activation,
             system_error: false,
             invoker: InvokerId(0),

@@ -228,13 +228,14 @@ impl ControllerBus for EchoBus {
         Activations::put(&*self.store, std::slice::from_ref(&activation)).await.unwrap();
         let (sink, controller) = (self.sink.get().unwrap().clone(), message.controller.clone());
         let transaction = message.transaction.clone();
-        let id = activation.id;
+        let (id, began) = (activation.id, message.began);
         tokio::spawn(async move {
             let (owner, request) = (controller.clone(), transaction.clone());
-            sink.acknowledged(Acknowledgement::Result { controller: owner, transaction: request, activation });
+            sink.acknowledged(Acknowledgement::Result { controller: owner, transaction: request, began, activation });
             sink.acknowledged(Acknowledgement::Completion {
                 controller,
                 transaction,
+                began,
                 activation: id,
                 system_error: false,
                 invoker,

@@ -57,6 +57,8 @@ pub struct TestBus {
     results: Mutex<HashMap<ActivationId, Arc<Activation>>>,
     arrived: Notify,
     pub refuses: AtomicBool,
+    /// Begun by another invoker, the next time that it is to start here.
+    pub taken: Mutex<HashSet<ActivationId>>,
     /// Whether no message may wait for another run.
     pub full: AtomicBool,
     accepted: Mutex<HashSet<ActivationId>>,
@@ -110,6 +112,9 @@ impl InvokerBus for Line<TestBus> {
         if bus.refuses.load(Ordering::SeqCst) {
             return Err(Error::Unavailable(None));
         }
+        if bus.taken.lock().unwrap().remove(&activation) {
+            return Err(Error::Taken);
+        }
         bus.tell(Told::Starting(activation));
         Ok(())
     }
@@ -121,6 +126,7 @@ impl InvokerBus for Line<TestBus> {
                 bus.tell(Told::Result(activation.id));
                 bus.results.lock().unwrap().insert(activation.id, activation);
             }
+            Acknowledgement::Recorded { activation, .. } => bus.tell(Told::Result(activation)),
             Acknowledgement::Completion { activation, system_error, .. } => {
                 bus.tell(Told::Completion(activation, system_error));
             }
@@ -418,6 +424,7 @@ impl World {
             init_args: vec![],
             locked_args: Default::default(),
             cause: None,
+            trace_context: None,
             of_letter: false,
         }
     }

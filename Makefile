@@ -7,6 +7,10 @@ WSKDEPLOY ?=
 AIO ?=
 CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO),--test aio)
 
+# What failed, not where in the runner it was called: of a long run's output,
+# people and CI read the end.
+export RUST_BACKTRACE := 0
+
 .DEFAULT_GOAL := help
 .PHONY: help run build images test test-api test-clients bench bench-keep-warm check docs
 

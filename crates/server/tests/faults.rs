@@ -74,7 +74,7 @@ fn row_17_who_exceeds_its_memory_dies_alone() {
         || p99(&guest),
     );
     eprintln!("row 17: a neighbour's p99 {alone:?} alone, {beside:?} beside one that exceeds its memory");
-    assert!(beside < Duration::from_secs(1), "{beside:?}");
+    assert!(beside < Duration::from_secs(5), "{beside:?}");
 }
 
 #[test]

@@ -9,7 +9,8 @@
 //!    busy invoker beats a cold one on a quiet one.
 //! 3. A new container at home, or where the action's hashes point to next, if
 //!    that takes no other action's idle container away and keeps the bound.
-//! 4. Anywhere else where that is so, from home on around the ring.
+//! 4. Anywhere else that takes nothing away, from home on around the ring; the
+//!    bound is kept if that is possible near by.
 //! 5. Anywhere where memory is left, beginning at home; idle containers go.
 //! 6. Nobody has memory left: the least loaded of a few is *forced* to take
 //!    it, those that run the action before others, since their containers
@@ -29,11 +30,16 @@ use crate::{
 /// How many of an action's warm places are looked at.
 const WARM: usize = 8;
 
+/// How many invokers after home are looked at one by one. Of more, those with
+/// room are found, but not those within the bound.
+const NEAR: usize = 32;
+
 /// The invoker, and whether it had to be forced; `None` when none is usable.
 pub(crate) fn choose(fleet: &Fleet, what: &Use, config: &Config, dice: u64) -> Option<(usize, bool)> {
     let group = fleet.group(what.action.blackbox);
     let cost_mb = what.action.cost_mb();
-    let room = |invoker: usize| fleet.rooms.get(invoker).copied().unwrap_or(Room::NONE);
+    // It may be warm where black boxes went before more invokers joined.
+    let room = |invoker: usize| if group.has(invoker) { fleet.rooms[invoker] } else { Room::NONE };
     let within = |invoker: usize| fleet.is_within_bound(invoker, cost_mb, config);
 
     if let Some(open) = what.open.iter().copied().take(WARM).find(|invoker| room(*invoker) != Room::NONE) {
@@ -52,7 +58,7 @@ pub(crate) fn choose(fleet: &Fleet, what: &Use, config: &Config, dice: u64) -> O
 
     let homes = group.ring.homes(what.digest);
     let mut fallback = None;
-    for invoker in homes.iter().filter_map(|at| group.ring.invoker(*at)) {
+    for invoker in group.ring.invokers(&homes).chain(group.ring.after(homes[0], NEAR)) {
         if room(invoker).free_mb < cost_mb || !within(invoker) {
             continue;
         }
@@ -74,7 +80,7 @@ pub(crate) fn choose(fleet: &Fleet, what: &Use, config: &Config, dice: u64) -> O
 /// Who takes one more when nobody has room.
 fn forced(fleet: &Fleet, what: &Use, home: At, dice: u64) -> Option<usize> {
     let group = fleet.group(what.action.blackbox);
-    let usable = |invoker: &usize| fleet.is_usable(*invoker);
+    let usable = |invoker: &usize| group.has(*invoker) && fleet.is_usable(*invoker);
     let places = what.places().filter(usable).take(WARM);
     let others = [dice, dice >> 32].into_iter().filter_map(|dice| group.any(&fleet.rooms, dice));
     let home = group.ring.invoker(home).into_iter().filter(usable);

@@ -244,7 +244,11 @@ impl Group {
         }
     }
 
-    /// The usable one that comes at or after a random place in it.
+    pub fn has(&self, invoker: usize) -> bool {
+        (self.first..self.first + self.count).contains(&invoker)
+    }
+
+    /// A random one that is usable.
     pub fn any(&self, rooms: &[Room], dice: u64) -> Option<usize> {
         let members = rooms.get(self.first..self.first + self.count)?;
         let usable = members.iter().filter(|room| **room != Room::NONE).count();

@@ -160,3 +160,137 @@ impl Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use End::{Success, SystemError as Error, Timeout};
+    use Health::{Healthy, Offline, Unhealthy, Unresponsive};
+    use Sign::{Ended, Tick};
+
+    use super::*;
+
+    const PING: Sign = Sign::Ping { enabled: true };
+    const LEAVES: Sign = Sign::Ping { enabled: false };
+
+    /// Plays signs at seconds, and compares the state after each and whether a
+    /// test is wanted.
+    #[track_caller]
+    fn check(life: &[(u64, Sign, Health, bool)]) {
+        let mut watch = Watch::unknown();
+        for (number, (second, sign, state, test)) in life.iter().enumerate() {
+            let seconds = Duration::from_secs;
+            let wanted = watch.on(seconds(*second), *sign, seconds(10), seconds(60));
+            assert_eq!((watch.state(), wanted), (*state, *test), "step {number}: {sign:?} at {second} s");
+        }
+    }
+
+    #[test]
+    fn one_that_joins_is_tested_before_it_is_used() {
+        check(&[
+            (0, PING, Unhealthy, true),
+            (1, PING, Unhealthy, false),
+            // The test ended well; another one is asked for, as OpenWhisk does.
+            (2, Ended(Success), Healthy, true),
+            (3, Ended(Success), Healthy, false),
+        ]);
+    }
+
+    #[test]
+    fn silence_of_ten_seconds_is_offline() {
+        check(&[
+            (0, PING, Unhealthy, true),
+            (1, Ended(Success), Healthy, true),
+            (9, Tick, Healthy, false),
+            (9, PING, Healthy, false),
+            // A completion is no sign of life: it may have been on its way for long.
+            (18, Ended(Success), Healthy, false),
+            (18, Tick, Healthy, false),
+            (19, Tick, Offline, false),
+            (20, Ended(Success), Offline, false),
+            (90, Tick, Offline, false),
+            (91, PING, Unhealthy, true),
+        ]);
+    }
+
+    #[test]
+    fn one_that_leaves_says_so() {
+        check(&[
+            (0, LEAVES, Offline, false),
+            (1, PING, Unhealthy, true),
+            (2, Ended(Success), Healthy, true),
+            (3, LEAVES, Offline, false),
+            (4, LEAVES, Offline, false),
+            (5, PING, Unhealthy, true),
+            (6, LEAVES, Offline, false),
+        ]);
+    }
+
+    #[test]
+    fn tests_come_each_minute_as_long_as_it_is_not_well() {
+        check(&[
+            (0, PING, Unhealthy, true),
+            (9, PING, Unhealthy, false),
+            (10, Tick, Unhealthy, false),
+            (18, PING, Unhealthy, false),
+            (27, PING, Unhealthy, false),
+            (36, PING, Unhealthy, false),
+            (45, PING, Unhealthy, false),
+            (54, PING, Unhealthy, false),
+            (59, Tick, Unhealthy, false),
+            (60, Tick, Unhealthy, true),
+            (61, Tick, Unhealthy, false),
+            (61, Ended(Error), Unhealthy, false),
+            (62, Ended(Success), Healthy, true),
+            (63, Tick, Healthy, false),
+        ]);
+    }
+
+    #[test]
+    fn among_the_first_three_each_counts() {
+        check(&[
+            (0, PING, Unhealthy, true),
+            (1, Ended(Success), Healthy, true),
+            (2, Ended(Error), Unhealthy, true),
+            (3, Ended(Timeout), Unresponsive, true),
+            // The fourth end: one error or time-out more is tolerated.
+            (4, Ended(Success), Healthy, false),
+            (5, Ended(Error), Healthy, false),
+        ]);
+    }
+
+    #[test]
+    fn four_errors_of_the_last_ten_are_too_many() {
+        let mut life = vec![(0, PING, Unhealthy, true), (1, Ended(Success), Healthy, true)];
+        life.extend([(1, Ended(Success), Healthy, false); 9]);
+        life.extend([(2, Ended(Error), Healthy, false); 3]);
+        life.push((3, Ended(Error), Unhealthy, true));
+        // Six of the last ten went well; each success asks for another test
+        // until fewer than four errors are left. The oldest leave first.
+        life.extend([(4, Ended(Success), Unhealthy, true); 6]);
+        life.push((5, Ended(Success), Healthy, true));
+        check(&life);
+    }
+
+    #[test]
+    fn four_timeouts_of_the_last_ten_are_too_many() {
+        let mut life = vec![(0, PING, Unhealthy, true), (1, Ended(Success), Healthy, true)];
+        life.extend([(1, Ended(Success), Healthy, false); 9]);
+        life.extend([(2, Ended(Timeout), Healthy, false); 3]);
+        life.push((3, Ended(Timeout), Unresponsive, true));
+        // Of one that does not answer in time, successes ask for no more tests.
+        life.extend([(4, Ended(Success), Unresponsive, false); 6]);
+        life.push((5, Ended(Success), Healthy, false));
+        check(&life);
+    }
+
+    #[test]
+    fn what_failed_before_it_went_offline_is_remembered() {
+        let mut life = vec![(0, PING, Unhealthy, true)];
+        life.extend([(1, Ended(Error), Unhealthy, false); 4]);
+        life.push((2, LEAVES, Offline, false));
+        life.push((3, PING, Unhealthy, true));
+        life.extend([(4, Ended(Success), Unhealthy, true); 6]);
+        life.push((5, Ended(Success), Healthy, true));
+        check(&life);
+    }
+}

@@ -1,23 +1,26 @@
 //! Invokers on a ring of hashes: who is at home where, and who is the next one
 //! with room.
 //!
-//! Each invoker has one point, made of its number alone, so that all
+//! Each invoker has some points, made of its number alone, so that all
 //! controllers agree, and one that joins takes nothing from anybody but what
-//! becomes its own. An action looks from several points of its own
-//! ([`PROBES`]) and is at home where the way to the next invoker is shortest
-//! (multi-probe consistent hashing: Appleton and O'Reilly, 2015). That is as
-//! even as hundreds of points for each invoker and takes far less memory; and
-//! the other probes are further homes that two actions hardly ever share, so
-//! that one full invoker does not flood its neighbour.
+//! becomes its own. An action looks from several points of its own and is at
+//! home where the way to the next invoker is shortest (multi-probe consistent
+//! hashing: Appleton and O'Reilly, 2015). Looking from several makes the
+//! shares even with far fewer points; and what it found besides are further
+//! homes, which two actions hardly ever have in common, so that one full
+//! invoker does not flood its neighbour.
 //!
-//! Over the points lies a tree of maxima, which finds the first invoker with
-//! enough room from a point on in as many steps as the logarithm of their
-//! number.
+//! Beside them lies a tree of maxima, which finds the first invoker with enough
+//! room, from a home on, in as many steps as the logarithm of their number.
 
 use crate::fleet::Room;
 
 /// From how many points an action looks.
-pub(crate) const PROBES: usize = 21;
+pub(crate) const PROBES: usize = 12;
+
+/// How many points an invoker has. With one, some invokers of a small fleet
+/// would hardly be anybody's home.
+const POINTS: usize = 16;
 
 /// Spreads the bits of a number over all of them (the finaliser of SplitMix64).
 pub(crate) fn mix(mut bits: u64) -> u64 {
@@ -38,18 +41,20 @@ pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     mix(hash)
 }
 
-/// A point's place among all points, in the order of hashes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// An invoker's place among all, in the order of their first hashes: a leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct At(usize);
 
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     /// By hash.
-    points: Vec<(u64, usize)>,
-    /// Where the invokers are among the points, from the first one on.
-    places: Vec<At>,
+    points: Vec<(u64, At)>,
+    /// Who has which leaf …
+    invokers: Vec<usize>,
+    /// … and which leaf has who, from the first invoker on.
+    leaf_of: Vec<At>,
     first: usize,
-    /// Children of `i` are `2 i` and `2 i + 1`; the leaves are the points.
+    /// Children of `i` are `2 i` and `2 i + 1`; the leaves come last.
     tree: Vec<Room>,
     leaves: usize,
 }
@@ -57,20 +62,25 @@ pub(crate) struct Ring {
 impl Ring {
     /// Of `count` invokers from number `first` on, nobody with any room.
     pub fn new(first: usize, count: usize) -> Self {
-        let mut points: Vec<(u64, usize)> =
-            (first..first + count).map(|invoker| (mix(!(invoker as u64)), invoker)).collect();
-        points.sort_unstable();
-        let mut places = vec![At(0); count];
-        for (at, (_, invoker)) in points.iter().enumerate() {
-            places[invoker - first] = At(at);
+        let hash = |invoker: usize, point: usize| mix(!((invoker * POINTS + point) as u64));
+        let mut invokers: Vec<usize> = (first..first + count).collect();
+        invokers.sort_unstable_by_key(|invoker| hash(*invoker, 0));
+        let mut leaf_of = vec![At(0); count];
+        for (leaf, invoker) in invokers.iter().enumerate() {
+            leaf_of[invoker - first] = At(leaf);
         }
+        let mut points: Vec<(u64, At)> = (first..first + count)
+            .flat_map(|invoker| (0..POINTS).map(move |point| (invoker, point)))
+            .map(|(invoker, point)| (hash(invoker, point), leaf_of[invoker - first]))
+            .collect();
+        points.sort_unstable();
         let leaves = count.next_power_of_two();
-        Self { points, places, first, tree: vec![Room::NONE; 2 * leaves], leaves }
+        Self { points, invokers, leaf_of, first, tree: vec![Room::NONE; 2 * leaves], leaves }
     }
 
     /// How much room an invoker has now.
     pub fn set(&mut self, invoker: usize, room: Room) {
-        let Some(At(at)) = invoker.checked_sub(self.first).and_then(|i| self.places.get(i).copied()) else { return };
+        let Some(At(at)) = invoker.checked_sub(self.first).and_then(|i| self.leaf_of.get(i).copied()) else { return };
         let mut node = self.leaves + at;
         self.tree[node] = room;
         while node > 1 {
@@ -84,26 +94,38 @@ impl Ring {
     }
 
     /// Where an action with this digest is at home, and where next: a few
-    /// invokers, perhaps some of them twice. All zero on an empty ring.
+    /// invokers, perhaps some of them twice.
     pub fn homes(&self, digest: u64) -> [At; PROBES] {
-        let mut ways = [(u64::MAX, 0); PROBES];
+        let mut ways = [(u64::MAX, At(0)); PROBES];
         if !self.points.is_empty() {
             for (number, way) in (0u64..).zip(&mut ways) {
                 let probe = mix(digest.wrapping_add(number.wrapping_mul(0xd6e8_feb8_6659_fd93)));
                 let next = self.points.partition_point(|(hash, _)| *hash < probe) % self.points.len();
-                *way = (self.points[next].0.wrapping_sub(probe), next);
+                let (hash, at) = self.points[next];
+                *way = (hash.wrapping_sub(probe), at);
             }
             ways.sort_unstable();
         }
-        ways.map(|(_, at)| At(at))
+        ways.map(|(_, at)| at)
     }
 
-    /// Whose point it is.
+    /// Whose leaf it is.
     pub fn invoker(&self, At(at): At) -> Option<usize> {
-        self.points.get(at).map(|(_, invoker)| *invoker)
+        self.invokers.get(at).copied()
     }
 
-    /// The first from a point on, and around, of whom this holds. It must hold
+    /// Who has these leaves.
+    pub fn invokers(&self, leaves: &[At]) -> impl Iterator<Item = usize> {
+        leaves.iter().filter_map(|at| self.invoker(*at))
+    }
+
+    /// So many after a leaf, around the ring, each once.
+    pub fn after(&self, At(start): At, count: usize) -> impl Iterator<Item = usize> {
+        let around = self.invokers.iter().skip(start + 1).chain(self.invokers.iter().take(start));
+        around.copied().take(count)
+    }
+
+    /// The first from a leaf on, and around, of whom this holds. It must hold
     /// of two together wherever it holds of one.
     pub fn first_from(&self, At(start): At, fits: impl Fn(Room) -> bool) -> Option<usize> {
         let found = self.descend(start, &fits).or_else(|| self.descend(0, &fits))?;
@@ -130,5 +152,71 @@ impl Ring {
             }
         }
         Some(node - self.leaves)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(free_mb: i64) -> Room {
+        Room { free_mb, vacant_mb: free_mb }
+    }
+
+    fn home(ring: &Ring, key: u64) -> usize {
+        ring.invoker(ring.homes(mix(key))[0]).expect("a home")
+    }
+
+    #[test]
+    fn one_that_joins_takes_nothing_from_others_but_what_becomes_its_own() {
+        const KEYS: u64 = 2_000;
+        for count in [1, 2, 3, 10, 99] {
+            let (before, after) = (Ring::new(0, count), Ring::new(0, count + 1));
+            let moved: Vec<usize> = (0..KEYS)
+                .filter(|key| home(&before, *key) != home(&after, *key))
+                .map(|key| home(&after, key))
+                .collect();
+            assert!(moved.iter().all(|new| *new == count), "{count}: all that moved went to the new one");
+            let fair = KEYS as usize / (count + 1);
+            assert!(moved.len() <= 2 * fair, "{count}: {} moved, a fair share is {fair}", moved.len());
+        }
+    }
+
+    #[test]
+    fn homes_are_even_in_small_fleets_and_large_ones() {
+        for count in [2, 3, 5, 10, 100] {
+            let ring = Ring::new(0, count);
+            let mut loads = vec![0; count];
+            (0..1_000 * count as u64).for_each(|key| loads[home(&ring, key)] += 1);
+            assert!(loads.iter().all(|load| (600..1_300).contains(load)), "{loads:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_with_room_is_found_around_the_ring() {
+        for count in [1, 2, 3, 7, 8, 9] {
+            let mut ring = Ring::new(5, count);
+            assert_eq!(ring.first_from(At(0), |room| room.free_mb >= 1), None);
+            for at in 0..count {
+                let lucky = ring.invoker(At(at)).expect("a leaf");
+                ring.set(lucky, room(10));
+                for start in 0..count {
+                    assert_eq!(ring.first_from(At(start), |room| room.free_mb >= 10), Some(lucky));
+                    assert_eq!(ring.first_from(At(start), |room| room.free_mb >= 11), None);
+                }
+                ring.set(lucky, Room::NONE);
+            }
+            (5..5 + count).for_each(|invoker| ring.set(invoker, room(1)));
+            for start in 0..count {
+                assert_eq!(ring.first_from(At(start), |room| room.free_mb >= 1), ring.invoker(At(start)));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_ring_has_no_homes() {
+        let ring = Ring::new(0, 0);
+        assert_eq!(ring.invoker(ring.homes(1)[0]), None);
+        assert_eq!(ring.first_from(ring.homes(1)[0], |_| true), None);
     }
 }

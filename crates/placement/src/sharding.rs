@@ -14,9 +14,9 @@ use crate::{
 /// How many invokers are for actions of known kinds (the first ones), and how
 /// many for black boxes (the last ones). Few invokers are for both.
 pub(crate) fn split(all: usize, managed: f64, blackbox: f64) -> (usize, usize) {
-    // NaN is no part of anything.
-    let managed = if managed.is_nan() { 1.0 } else { managed.clamp(0.0, 1.0) };
-    let blackbox = (1.0 - managed).max(blackbox.min(1.0));
+    let within = |part: f64| if part.is_nan() { 0.0 } else { part.clamp(0.0, 1.0) };
+    let managed = within(managed);
+    let blackbox = within(blackbox).max(1.0 - managed);
     let part = |rounded: f64| (rounded as usize).max(1).min(all);
     (part((all as f64 * managed).ceil()), part((all as f64 * blackbox).floor()))
 }
@@ -66,4 +66,63 @@ pub(crate) fn choose(fleet: &Fleet, what: &Use, dice: u64) -> Option<(usize, boo
         at = (at + step) % group.count;
     }
     group.any(&fleet.rooms, dice).map(|invoker| (invoker, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invokers_are_split_as_openwhisk_splits_them() {
+        for (all, expected) in [
+            (0, (0, 0)),
+            (1, (1, 1)),
+            (2, (2, 1)),
+            (9, (9, 1)),
+            (10, (9, 1)),
+            (11, (10, 1)),
+            (20, (18, 2)),
+            (1000, (900, 100)),
+        ] {
+            assert_eq!(split(all, 0.9, 0.1), expected, "{all} invokers");
+        }
+        for (managed, blackbox, expected) in [
+            (1.0, 1.0, (10, 10)),
+            // What is not managed is for black boxes, whatever was asked for.
+            (0.5, 0.1, (5, 5)),
+            (0.0, 0.0, (1, 10)),
+            (2.0, -1.0, (10, 1)),
+            (f64::NAN, f64::NAN, (1, 10)),
+        ] {
+            assert_eq!(split(10, managed, blackbox), expected, "{managed}, {blackbox}");
+        }
+    }
+
+    #[test]
+    fn steps_have_no_divisor_in_common() {
+        for (count, expected) in [
+            (0, vec![]),
+            (1, vec![1]),
+            (2, vec![1]),
+            (3, vec![1, 2]),
+            (4, vec![1, 3]),
+            (5, vec![1, 2, 3]),
+            (9, vec![1, 2, 5, 7]),
+            (10, vec![1, 3, 7]),
+            (18, vec![1, 5, 7, 11, 13, 17]),
+        ] {
+            assert_eq!(steps(count), expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn hashes_are_javas() {
+        assert_eq!(java_hash(""), 0);
+        assert_eq!(java_hash("hello"), 99_162_322);
+        assert_eq!(java_hash("guest/hello"), 86_723_035);
+        assert_eq!(java_hash("ns/pkg/a"), -1_128_390_636, "it overflows as theirs does");
+        assert_eq!(hash("guest", "guest/hello"), 98_708_952 ^ 86_723_035);
+        assert_eq!(hash("guest", "guest/pkg/hello"), 753_903_232);
+        assert_eq!(hash("whisk.system", "whisk.system/utils/echo"), 435_753_080);
+    }
 }

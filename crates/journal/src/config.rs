@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use whisker_secrets::Seals;
+
 /// The largest entry that a journal takes, in bytes: 64 MiB, above the largest
 /// activation with its parameters that the platform's own limits allow.
 pub const MAX_ENTRY_BYTES: usize = 64 << 20;
@@ -47,6 +49,9 @@ pub struct Config {
     pub max_live_bytes: u64,
     /// What to do about damage.
     pub damaged: Damaged,
+    /// What entries are sealed with on their way to disk. Those that are there
+    /// in clear, or under an older key, are sealed anew when it is opened.
+    pub seals: Seals,
 }
 
 impl Config {
@@ -59,6 +64,7 @@ impl Config {
             segment_bytes: 16 << 20,
             max_live_bytes: 1 << 30,
             damaged: Damaged::default(),
+            seals: Seals::default(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use whisker_secrets::Unsealable;
+
 use crate::append::Token;
 
 /// Why a journal could not be opened, or could not take or give an entry.
@@ -50,6 +52,15 @@ pub enum Error {
         offset: u64,
         /// What was found there.
         what: &'static str,
+    },
+    /// It holds entries that are sealed, and they cannot be opened.
+    #[error("the entries of the journal {} cannot be read", .folder.display())]
+    Unsealable {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: Unsealable,
     },
     /// The journal was closed while the append waited.
     #[error("the journal is closed")]

@@ -19,6 +19,8 @@ pub(crate) const HEADER: usize = 24;
 /// durable as the mode makes it. A torn write cannot explain damage in front
 /// of such a frame.
 const SETTLED: u8 = 1;
+/// Set where the payload is sealed.
+const SEALED: u8 = 2;
 
 /// What a frame says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) struct Frame {
     pub kind: Kind,
     pub tag: u8,
     pub settled: bool,
+    /// Whether the payload is sealed.
+    pub sealed: bool,
     /// The entry's number; of a release frame, the highest number it names.
     pub seq: u64,
     /// Length of the payload in bytes.
@@ -57,7 +61,7 @@ impl Frame {
             Kind::Release => 2,
         };
         out[13] = self.tag;
-        out[14] = if self.settled { SETTLED } else { 0 };
+        out[14] = if self.settled { SETTLED } else { 0 } | if self.sealed { SEALED } else { 0 };
         out[16..24].copy_from_slice(&self.seq.to_le_bytes());
         let check = check(&out, salt);
         out[0..4].copy_from_slice(&check.to_le_bytes());
@@ -74,16 +78,24 @@ impl Frame {
             2 => Kind::Release,
             _ => return None,
         };
-        let settled = match header[14] {
-            0 => false,
-            SETTLED => true,
-            _ => return None,
-        };
-        let len = u32_at(header, 8);
-        if len as usize > crate::MAX_ENTRY_BYTES || (kind == Kind::Release && !len.is_multiple_of(8)) {
+        let flags = header[14];
+        if flags & !(SETTLED | SEALED) != 0 {
             return None;
         }
-        Some(Frame { kind, tag: header[13], settled, seq: u64_at(header, 16), len, payload_crc: u32_at(header, 4) })
+        let (settled, sealed) = (flags & SETTLED != 0, flags & SEALED != 0);
+        let len = u32_at(header, 8);
+        if len as usize > crate::MAX_ENTRY_BYTES || (kind == Kind::Release && (sealed || !len.is_multiple_of(8))) {
+            return None;
+        }
+        Some(Frame {
+            kind,
+            tag: header[13],
+            settled,
+            sealed,
+            seq: u64_at(header, 16),
+            len,
+            payload_crc: u32_at(header, 4),
+        })
     }
 
     /// The frame at `offset`, with its payload, if both are whole.

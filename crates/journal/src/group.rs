@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 use crate::append::{Answer, Token};
 use crate::error::{Error, copy_of};
 use crate::file::SegmentFile;
-use crate::frame;
 use crate::journal::{Shared, owed};
 use crate::log::{Batch, Log};
+use crate::payload::Payload;
 
 /// A group ends at so many bytes, unless its first entry is larger: what one
 /// sync writes at most, and so how long an append waits for its elders.
@@ -54,23 +54,15 @@ struct Work {
 
 /// An append that waits for the next group.
 struct Waiting {
-    tag: u8,
-    payload: Vec<u8>,
-    payload_crc: u32,
+    payload: Payload<'static>,
     answer: oneshot::Sender<Answer>,
 }
 
-impl Waiting {
-    fn frame_bytes(&self) -> u64 {
-        frame::HEADER as u64 + self.payload.len() as u64
-    }
-}
-
 impl Queue {
-    pub fn append(&self, tag: u8, payload: &[u8], payload_crc: u32) -> Result<oneshot::Receiver<Answer>, Error> {
+    pub fn append(&self, payload: Payload<'_>) -> Result<oneshot::Receiver<Answer>, Error> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { tag, payload: payload.to_vec(), payload_crc, answer };
-        let bytes = waiting.frame_bytes();
+        let waiting = Waiting { payload: payload.into_owned(), answer };
+        let bytes = waiting.payload.frame_bytes();
         let mut work = self.lock();
         if work.closed {
             return Err(Error::Closed);
@@ -132,10 +124,10 @@ impl Queue {
         let mut group = Vec::new();
         let mut bytes = 0;
         while let Some(first) = work.appends.front() {
-            if bytes > 0 && bytes + first.frame_bytes() > GROUP_BYTES {
+            if bytes > 0 && bytes + first.payload.frame_bytes() > GROUP_BYTES {
                 break;
             }
-            bytes += first.frame_bytes();
+            bytes += first.payload.frame_bytes();
             group.extend(work.appends.pop_front());
         }
         work.bytes -= bytes;
@@ -173,7 +165,7 @@ pub(crate) fn run(shared: &Shared) {
 /// Writes one group, syncs it, and answers. Returns whether there are segments
 /// to delete.
 fn write_group(shared: &Shared, queue: &Queue, group: Vec<Waiting>, releases: &[u64]) -> bool {
-    let bytes: u64 = group.iter().map(Waiting::frame_bytes).sum();
+    let bytes: u64 = group.iter().map(|waiting| waiting.payload.frame_bytes()).sum();
     let mut log = shared.log();
     shared.unreserve(log.release(releases));
     if group.is_empty() && log.owed.is_empty() && !log.wants_copies() {
@@ -243,15 +235,15 @@ struct Started {
 /// Writes the group, with its share of copies, into the page cache.
 fn start(log: &mut Log, group: &[Waiting], bytes: u64) -> io::Result<Started> {
     let copies = if log.wants_copies() { log.copies(2 * bytes) } else { Vec::new() };
-    let copied: u64 = copies.iter().map(crate::log::Copied::frame_bytes).sum();
+    let copied: u64 = copies.iter().map(|copy| copy.payload.frame_bytes()).sum();
     let mut batch = log.batch(copied + bytes)?;
     for copy in &copies {
-        batch.entry(copy.seq, copy.tag, &copy.payload, copy.payload_crc);
+        batch.entry(copy.seq, &copy.payload);
     }
     let first = log.next_seq;
     for (seq, waiting) in (first..).zip(group) {
         log.next_seq = seq + 1;
-        batch.entry(seq, waiting.tag, &waiting.payload, waiting.payload_crc);
+        batch.entry(seq, &waiting.payload);
     }
     if let Err(error) = log.write(&batch) {
         log.keep_buffer(batch);

@@ -10,9 +10,9 @@ use crate::append::{Append, Token};
 use crate::config::{Config, Durability, MAX_ENTRY_BYTES};
 use crate::error::Error;
 use crate::file::Disk;
-use crate::frame;
 use crate::group::{self, Queue};
 use crate::log::{self, Log};
+use crate::payload::{Payload, Sealing};
 use crate::recover::{self, Recovery};
 
 /// An open journal. To share it, put it in an `Arc`. Dropping it writes what
@@ -62,8 +62,11 @@ impl Journal {
     }
 
     pub(crate) fn open_on(disk: Disk, config: Config) -> Result<(Journal, Recovery), Error> {
-        let (log, lock, recovery) = recover::open(&config, disk)?;
+        let (mut log, lock, recovery) = recover::open(&config, disk)?;
+        let sealing = Sealing::of(&config);
+        sealing.renew(&mut log, &config.folder)?;
         let shared = Arc::new(Shared {
+            sealing,
             folder: config.folder,
             max_live_bytes: config.max_live_bytes,
             live_bytes: AtomicU64::new(log.live_bytes),
@@ -90,22 +93,21 @@ impl Journal {
     /// the mode says; in mode `Process` that is before this returns.
     pub fn append(&self, tag: u8, payload: &[u8]) -> Append {
         let shared = Arc::clone(&self.shared);
-        let bytes = frame::HEADER as u64 + payload.len() as u64;
-        if payload.len() > MAX_ENTRY_BYTES {
-            let limit_bytes = MAX_ENTRY_BYTES;
-            let error = Error::TooLarge { bytes: payload.len(), limit_bytes };
+        let payload = shared.sealing.seal(tag, payload);
+        if payload.bytes.len() > MAX_ENTRY_BYTES {
+            let error = Error::TooLarge { bytes: payload.bytes.len(), limit_bytes: MAX_ENTRY_BYTES };
             return Append::ready(shared, Err(error));
         }
+        let bytes = payload.frame_bytes();
         if let Err(error) = shared.reserve(bytes) {
             return Append::ready(shared, Err(error));
         }
-        let payload_crc = crc32fast::hash(payload);
         match &shared.queue {
             None => {
-                let answer = shared.append_now(tag, payload, payload_crc);
+                let answer = shared.append_now(&payload);
                 Append::ready(shared, answer)
             }
-            Some(queue) => match queue.append(tag, payload, payload_crc) {
+            Some(queue) => match queue.append(payload) {
                 Ok(answer) => Append::waiting(shared, answer),
                 Err(error) => {
                     shared.unreserve(bytes);
@@ -141,7 +143,9 @@ impl Journal {
         };
         // The file stays readable if its segment is deleted meanwhile.
         let copy = log::read(&file, salt, token.0, &place).map_err(Error::io("read an entry of", file.path()))?;
-        Ok(Entry { tag: copy.tag, payload: copy.payload })
+        let tag = copy.payload.tag;
+        let unsealable = |source| Error::Unsealable { folder: self.shared.folder.clone(), source };
+        Ok(Entry { tag, payload: self.shared.sealing.open(copy.payload).map_err(unsealable)? })
     }
 
     #[cfg(test)]
@@ -183,6 +187,7 @@ impl Drop for Journal {
 
 /// What the journal, its appends and its writer hold together.
 pub(crate) struct Shared {
+    sealing: Sealing,
     pub folder: PathBuf,
     max_live_bytes: u64,
     /// Live and promised, with frames.
@@ -217,12 +222,12 @@ impl Shared {
     }
 
     /// Writes an entry on this thread, and then does a share of the cleaning.
-    fn append_now(&self, tag: u8, payload: &[u8], payload_crc: u32) -> Result<Token, Error> {
-        let bytes = frame::HEADER as u64 + payload.len() as u64;
+    fn append_now(&self, payload: &Payload<'_>) -> Result<Token, Error> {
+        let bytes = payload.frame_bytes();
         let mut log = self.log();
         let written = log.batch(bytes).and_then(|mut batch| {
             let seq = log.next_seq;
-            batch.entry(seq, tag, payload, payload_crc);
+            batch.entry(seq, payload);
             let written = log.write(&batch);
             match written {
                 Ok(()) => {
@@ -300,11 +305,11 @@ impl Shared {
 fn tidy(log: &mut Log, bytes: u64) -> bool {
     if log.wants_copies() {
         let copies = log.copies(2 * bytes);
-        let size = copies.iter().map(log::Copied::frame_bytes).sum();
+        let size = copies.iter().map(|copy| copy.payload.frame_bytes()).sum();
         if !copies.is_empty() {
             let written = log.batch(size).and_then(|mut batch| {
                 for copy in &copies {
-                    batch.entry(copy.seq, copy.tag, &copy.payload, copy.payload_crc);
+                    batch.entry(copy.seq, &copy.payload);
                 }
                 log.write(&batch)?;
                 log.commit(batch, false);

@@ -30,6 +30,8 @@
 //! - A torn tail is cut off, and reported. Damage anywhere else is refused
 //!   with the file and the offset, or salvaged when that is asked for; the
 //!   file is then kept aside. Nothing is dropped in silence.
+//! - Where keys are given ([`Config::seals`]) entries are sealed on their way
+//!   to disk: only tags, lengths and times can be read there.
 //!
 //! # What it is not
 //!
@@ -51,6 +53,7 @@ mod frame;
 mod group;
 mod journal;
 mod log;
+mod payload;
 mod recover;
 mod refused;
 mod segment;

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use crate::config::Durability;
 use crate::file::{Disk, SegmentFile, sync_folder};
 use crate::frame::{self, Frame, Kind};
+use crate::payload::Payload;
 use crate::segment::{self, Header};
 
 /// How many numbers one release frame names at most.
@@ -45,6 +46,7 @@ pub(crate) struct Place {
     pub offset: u64,
     pub len: u32,
     pub tag: u8,
+    pub sealed: bool,
 }
 
 impl Place {
@@ -90,12 +92,13 @@ impl Batch {
     }
 
     /// Adds an entry, whose payload is at most `MAX_ENTRY_BYTES` long.
-    pub fn entry(&mut self, seq: u64, tag: u8, payload: &[u8], payload_crc: u32) {
-        let len = payload.len() as u32;
-        let place = Place { segment: self.segment, offset: self.at + self.bytes.len() as u64, len, tag };
+    pub fn entry(&mut self, seq: u64, payload: &Payload<'_>) {
+        let Payload { tag, sealed, crc, ref bytes } = *payload;
+        let len = bytes.len() as u32;
+        let place = Place { segment: self.segment, offset: self.at + self.bytes.len() as u64, len, tag, sealed };
         self.entries.push((seq, place));
         let kind = Kind::Entry;
-        self.put(Frame { kind, tag, settled: false, seq, len, payload_crc }, payload);
+        self.put(Frame { kind, tag, settled: false, sealed, seq, len, payload_crc: crc }, bytes);
     }
 
     fn release(&mut self, seqs: &[u64]) {
@@ -104,6 +107,7 @@ impl Batch {
             kind: Kind::Release,
             tag: 0,
             settled: false,
+            sealed: false,
             seq: seqs.iter().copied().max().unwrap_or(0),
             len: payload.len() as u32,
             payload_crc: crc32fast::hash(&payload),
@@ -122,15 +126,7 @@ impl Batch {
 /// A live entry of the oldest segment, read to be written again.
 pub(crate) struct Copied {
     pub seq: u64,
-    pub tag: u8,
-    pub payload: Vec<u8>,
-    pub payload_crc: u32,
-}
-
-impl Copied {
-    pub fn frame_bytes(&self) -> u64 {
-        frame::HEADER as u64 + self.payload.len() as u64
-    }
+    pub payload: Payload<'static>,
 }
 
 /// See the module.
@@ -213,10 +209,11 @@ impl Log {
             self.unsynced = false;
         }
         for (seq, place) in batch.entries.drain(..) {
-            match self.index.insert(seq, place) {
-                Some(old) => self.leave(old.segment),
-                None => self.live_bytes += place.frame_bytes(),
+            if let Some(old) = self.index.insert(seq, place) {
+                self.leave(old.segment);
+                self.live_bytes -= old.frame_bytes();
             }
+            self.live_bytes += place.frame_bytes();
             if let Some(segment) = self.segment_mut(place.segment) {
                 segment.entries.push(seq);
                 segment.live += 1;
@@ -398,7 +395,8 @@ pub(crate) fn read(file: &SegmentFile, salt: u32, seq: u64, place: &Place) -> io
         .filter(|(frame, _)| frame.seq == seq && frame.kind == Kind::Entry)
         .ok_or_else(damaged)?;
     bytes.drain(..frame::HEADER);
-    Ok(Copied { seq, tag: frame.tag, payload: bytes, payload_crc: frame.payload_crc })
+    let payload = Payload { tag: frame.tag, sealed: frame.sealed, crc: frame.payload_crc, bytes: bytes.into() };
+    Ok(Copied { seq, payload })
 }
 
 /// The file of a segment.

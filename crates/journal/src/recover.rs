@@ -242,7 +242,13 @@ impl Opening<'_> {
             self.next_seq = self.next_seq.max(frame.seq.saturating_add(1));
             match frame.kind {
                 Kind::Entry => {
-                    let place = Place { segment: header.id, offset: *at as u64, len: frame.len, tag: frame.tag };
+                    let place = Place {
+                        segment: header.id,
+                        offset: *at as u64,
+                        len: frame.len,
+                        tag: frame.tag,
+                        sealed: frame.sealed,
+                    };
                     // A copy takes the place of what it was copied from.
                     self.index.insert(frame.seq, place);
                     entries.push(frame.seq);

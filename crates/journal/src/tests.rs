@@ -6,9 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::SeqCst;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
+use whisker_secrets::{Algorithm, Key, Seals, Secrets};
 
 use crate::file::Disk;
+use crate::payload::Payload;
 use crate::{Config, Damaged, Durability, Error, Journal, Recovery, Token};
 
 const MODES: [Durability; 2] = [Durability::Process, Durability::Power];
@@ -218,7 +221,8 @@ fn a_torn_group_is_cut_off_even_when_its_end_arrived_first() {
     put(&journal, b"answered");
     let mut batch = journal.shared().log().batch(300).unwrap();
     for seq in 100..103 {
-        batch.entry(seq, 1, &[b'g'; 76], crc32fast::hash(&[b'g'; 76]));
+        let bytes = [b'g'; 76].as_slice().into();
+        batch.entry(seq, &Payload { tag: 1, sealed: false, crc: crc32fast::hash(&[b'g'; 76]), bytes });
     }
     journal.shared().log().write(&batch).unwrap();
     drop(journal);
@@ -231,6 +235,74 @@ fn a_torn_group_is_cut_off_even_when_its_end_arrived_first() {
     let (journal, recovery) = open(folder.path(), Durability::Power);
     assert_eq!(payloads(&journal, &recovery), [b"answered"]);
     assert_eq!(recovery.torn.map(|torn| torn.bytes), Some(300));
+}
+
+fn seals(first: u8, others: &[u8]) -> Seals {
+    let key = |byte: &u8| Key::parse(Algorithm::Aes256, &STANDARD.encode([*byte; 32])).unwrap();
+    let secrets = Secrets::new([first].iter().chain(others).map(key));
+    secrets.encrypting_with(Algorithm::Aes256).unwrap().seals().unwrap()
+}
+
+fn hits(folder: &Path) -> usize {
+    let secret = b"s3cret";
+    let found = |bytes: Vec<u8>| bytes.windows(secret.len()).filter(|window| *window == secret).count();
+    segments(folder).into_iter().map(|file| found(fs::read(file).unwrap())).sum()
+}
+
+#[test]
+fn entries_are_sealed_and_an_older_key_is_needed_for_one_start() {
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |seals: Seals| Journal::open(Config { seals, ..config(folder.path(), mode) });
+        let (journal, _) = open(folder.path(), mode);
+        let texts: Vec<_> = (0..40).map(|n| format!("s3cret {n} {}", "x".repeat(300)).into_bytes()).collect();
+        let tokens: Vec<_> = texts.iter().map(|text| put(&journal, text)).collect();
+        journal.release_all(tokens.into_iter().step_by(2));
+        drop(journal);
+        let live: Vec<_> = texts.into_iter().skip(1).step_by(2).collect();
+        assert!(hits(folder.path()) >= live.len());
+
+        for seals in [seals(1, &[]), seals(2, &[1]), seals(2, &[])] {
+            let (journal, recovery) = with(seals).unwrap();
+            assert_eq!(payloads(&journal, &recovery), live);
+            let before = journal.stats().live_bytes;
+            journal.release(put(&journal, b"s3cret"));
+            drop(journal);
+            assert_eq!(hits(folder.path()), 0, "none is left, released ones included");
+            assert!(before > 0);
+        }
+        for lost in [seals(1, &[]), Seals::default()] {
+            assert!(matches!(with(lost).unwrap_err(), Error::Unsealable { .. }));
+        }
+        let (journal, recovery) = with(seals(2, &[])).unwrap();
+        journal.release_all(recovery.live.iter().map(|live| live.token));
+        drop(journal);
+        let (journal, recovery) = with(seals(2, &[])).unwrap();
+        assert_eq!((recovery.live.len(), journal.stats().live_bytes), (0, 0), "what was sealed anew is counted once");
+    }
+}
+
+#[test]
+fn an_entry_of_another_journal_does_not_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (bus, spool) = (folder.path().join("bus"), folder.path().join("spool"));
+    let with = |folder: &Path| Journal::open(Config { seals: seals(1, &[]), ..Config::new(folder) });
+    put(&with(&bus).unwrap().0, b"s3cret");
+    fs::rename(&bus, &spool).unwrap();
+    assert!(matches!(with(&spool).unwrap_err(), Error::Unsealable { .. }));
+}
+
+#[test]
+fn what_cannot_be_sealed_anew_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = open(folder.path(), Durability::Process);
+    put(&journal, b"s3cret");
+    drop(journal);
+    let disk = Disk::default();
+    disk.faults.room.store(100, SeqCst);
+    let sealing = Config { seals: seals(1, &[]), ..config(folder.path(), Durability::Process) };
+    let (journal, recovery) = Journal::open_on(disk, sealing).unwrap();
+    assert_eq!(payloads(&journal, &recovery), [b"s3cret"]);
 }
 
 proptest! {

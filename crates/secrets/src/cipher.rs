@@ -12,6 +12,8 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
+use crate::seals::Root;
+
 /// Java's decoder takes texts with padding and without, and so do we.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -57,7 +59,10 @@ impl FromStr for Algorithm {
 
 /// A key, ready for use.
 #[derive(Clone)]
-pub struct Key(Cipher);
+pub struct Key {
+    cipher: Cipher,
+    root: Root,
+}
 
 #[derive(Clone)]
 enum Cipher {
@@ -84,20 +89,26 @@ impl Key {
             Algorithm::Aes128 => AesGcm::new_from_slice(&key).map(|cipher| Cipher::Aes128(Box::new(cipher))),
             Algorithm::Aes256 => AesGcm::new_from_slice(&key).map(|cipher| Cipher::Aes256(Box::new(cipher))),
         };
-        cipher.map(Self).map_err(|_| InvalidKey { bytes })
+        let cipher = cipher.map_err(|_| InvalidKey { bytes })?;
+        Ok(Self { cipher, root: Root::of(&key) })
     }
 
     /// What it is for.
     pub fn algorithm(&self) -> Algorithm {
-        match self.0 {
+        match self.cipher {
             Cipher::Aes128(_) => Algorithm::Aes128,
             Cipher::Aes256(_) => Algorithm::Aes256,
         }
     }
 
+    /// What seals are made with.
+    pub(crate) fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Encrypts a text with a nonce from the kernel; `None` if it gives none.
     pub(crate) fn encrypt(&self, text: &str) -> Option<String> {
-        match &self.0 {
+        match &self.cipher {
             Cipher::Aes128(cipher) => encrypt(&**cipher, text),
             Cipher::Aes256(cipher) => encrypt(&**cipher, text),
         }
@@ -105,7 +116,7 @@ impl Key {
 
     /// The text that was encrypted; `None` if it was not, or not with this key.
     pub(crate) fn decrypt(&self, encrypted: &str) -> Option<String> {
-        match &self.0 {
+        match &self.cipher {
             Cipher::Aes128(cipher) => decrypt(&**cipher, encrypted),
             Cipher::Aes256(cipher) => decrypt(&**cipher, encrypted),
         }

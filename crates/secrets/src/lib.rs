@@ -1,4 +1,6 @@
-//! Parameters that are encrypted where they are kept.
+//! What is encrypted where it is kept.
+//!
+//! # Parameters
 //!
 //! The controller [locks](Secrets::lock) the parameters of actions and packages
 //! when they are put; they are stored, shown and sent to an invoker as they
@@ -15,9 +17,17 @@
 //! What this does not do: a ciphertext is not bound to its parameter. Whoever
 //! may read one can put it into an action of theirs and run it, as with
 //! OpenWhisk; its format has no place for more.
+//!
+//! # Everything else
+//!
+//! Subjects' keys in our own stores and what the journals hold are nobody's
+//! format but ours, and [`Seals`] does better by them: they are bound to their
+//! place, and say which key they need.
 
 mod cipher;
+mod seals;
 mod secrets;
 
 pub use cipher::{Algorithm, InvalidKey, Key, UnknownAlgorithm};
+pub use seals::{Seals, Unsealable};
 pub use secrets::{Error, Secrets};

@@ -3,7 +3,7 @@
 use serde_json::{Value, value::RawValue};
 use whisker_entity::{Parameter, Parameters};
 
-use crate::{Algorithm, Key};
+use crate::{Algorithm, Key, Seals};
 
 /// Locks and unlocks parameters. Without keys it does neither.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +40,14 @@ impl Secrets {
     pub fn encrypting_with(self, algorithm: Algorithm) -> Result<Self, Error> {
         self.newest(algorithm)?;
         Ok(Self { current: Some(algorithm), ..self })
+    }
+
+    /// What else is encrypted at rest, with the same keys: sealed if parameters
+    /// are encrypted, with the key that they are, and opened by whichever fits.
+    pub fn seals(&self) -> Result<Seals, Error> {
+        let newest = self.current.map(|algorithm| self.newest(algorithm)).transpose()?;
+        let keys = self.aes256.iter().chain(&self.aes128).map(Key::root);
+        Seals::new(newest.map(Key::root), keys).ok_or(Error::Encrypt)
     }
 
     fn keys(&self, algorithm: Algorithm) -> &[Key] {

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use whisker_secrets::Seals;
+
 /// How a store is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
     /// The folder of the file; made if it is not there. It belongs to one
     /// server at a time.
@@ -13,12 +15,14 @@ pub struct Config {
     /// Reads at once of the kind that may take long (lists, counts, code);
     /// each holds a connection, with up to 2 MB of cache. At least 1.
     pub readers: usize,
+    /// What subjects, who have keys, are sealed with.
+    pub seals: Seals,
 }
 
 impl Config {
     /// The defaults, for a folder.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), durability: Durability::default(), readers: 4 }
+        Self { data_dir: data_dir.into(), durability: Durability::default(), readers: 4, seals: Seals::default() }
     }
 }
 

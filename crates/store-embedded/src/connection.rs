@@ -14,8 +14,9 @@ pub(crate) const BUSY: Duration = Duration::from_secs(2);
 const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 
 /// The connection that writes; the first to be opened. `None` where the file
-/// system cannot have a write-ahead log.
-pub(crate) fn writer(path: &Path, durability: Durability) -> rusqlite::Result<Option<Connection>> {
+/// system cannot have a write-ahead log. With `wiping`, what is deleted or
+/// replaced is overwritten too: it may be a secret that is encrypted from now on.
+pub(crate) fn writer(path: &Path, durability: Durability, wiping: bool) -> rusqlite::Result<Option<Connection>> {
     let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let synchronous = match durability {
         Durability::Process => "NORMAL",
@@ -29,6 +30,7 @@ pub(crate) fn writer(path: &Path, durability: Durability) -> rusqlite::Result<Op
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "journal_size_limit", LOG_LIMIT_BYTES)?;
     connection.pragma_update(None, "cache_size", -8 * 1024)?;
+    connection.pragma_update(None, "secure_delete", wiping)?;
     Ok(Some(connection))
 }
 

@@ -7,6 +7,8 @@ use std::{
     thread::JoinHandle,
 };
 
+use whisker_secrets::Seals;
+
 use crate::{
     Config, OpenError,
     checkpoint::Log,
@@ -27,6 +29,7 @@ pub struct Embedded {
     /// Only `None` while it is dropped.
     writer: Option<Writer>,
     readers: Option<Readers>,
+    pub(crate) seals: Seals,
     threads: Vec<JoinHandle<()>>,
     /// Let go last.
     _lock: Lock,
@@ -50,7 +53,7 @@ impl Embedded {
             true => OpenError::Damaged { path: path.clone(), source },
             false => OpenError::Database { path: path.clone(), source },
         };
-        let connection = connection::writer(&path, config.durability).map_err(failed)?;
+        let connection = connection::writer(&path, config.durability, config.seals.is_sealing()).map_err(failed)?;
         let mut connection = connection.ok_or_else(|| OpenError::FileSystem { path: path.clone() })?;
         schema::migrate(&mut connection, &path)?;
         code::sweep(&connection).map_err(failed)?;
@@ -59,7 +62,8 @@ impl Embedded {
         let changes = Changes::new(connection).map_err(failed)?;
         let (writer, thread) = Writer::start(changes, log).map_err(|e| unusable(&path, e))?;
         let threads = vec![thread, checkpointer];
-        Ok(Self { data_dir: dir.clone(), writer: Some(writer), readers: Some(readers), threads, _lock: lock })
+        let (writer, readers, seals) = (Some(writer), Some(readers), config.seals.clone());
+        Ok(Self { data_dir: dir.clone(), writer, readers, seals, threads, _lock: lock })
     }
 
     pub(crate) fn data_dir(&self) -> &Path {

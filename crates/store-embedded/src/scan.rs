@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, Params, Row, params};
 use whisker_entity::{Activation, ActivationId};
-use whisker_store::{Cursor, Error, Portion, Registered, Scan, Stored, record};
+use whisker_secrets::Seals;
+use whisker_store::{Cursor, Error, Portion, Registered, Scan, Stored, record, sealed};
 
 use crate::{
     activations::{id, optional_text, text},
@@ -54,6 +55,7 @@ pub(crate) fn activations(
 /// Subjects and limits, which are told apart by the first letter of a place.
 pub(crate) fn subjects(
     connection: &Connection,
+    seals: &Seals,
     after: Option<&str>,
     portion: Portion,
 ) -> Result<Scan<Registered>, Error> {
@@ -69,7 +71,7 @@ pub(crate) fn subjects(
                 .parse()
                 .map_err(|e| corrupt(name, e))
                 .and_then(|namespace| parse(name, document).map(|own| Registered::Limits(namespace, own))),
-            false => parse(name, document).map(Registered::Subject),
+            false => sealed::subject(seals, name, document).map(Registered::Subject),
         };
         Ok(Found { bytes: document.len() as u64, place, item })
     })

@@ -239,7 +239,7 @@ mod tests {
 
     fn changes(path: &Path) -> (Changes, Log) {
         std::fs::write(path, "").unwrap();
-        let mut connection = connection::writer(path, Durability::Process).unwrap().unwrap();
+        let mut connection = connection::writer(path, Durability::Process, false).unwrap().unwrap();
         schema::migrate(&mut connection, path).unwrap();
         let (log, _) = Log::start(&mut connection, path).unwrap();
         (Changes::new(connection).unwrap(), log)

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode};
+use whisker_secrets::Seals;
 
 use crate::tls::Trust;
 
@@ -15,6 +16,8 @@ pub struct Config {
     /// Connections at once, besides the one that listens; operations beyond
     /// that wait, up to ten seconds. At least 1.
     pub connections: usize,
+    /// What subjects, who have keys, are sealed with.
+    pub seals: Seals,
 }
 
 /// Why a URL is none. Never quotes the URL, which may hold a password.
@@ -88,7 +91,7 @@ impl Config {
         if database.get_application_name().is_none() {
             database.application_name("whisker");
         }
-        Ok(Self { database, trust, connections: 16 })
+        Ok(Self { database, trust, connections: 16, seals: Seals::default() })
     }
 
     /// Hosts, ports and database, for people.

@@ -7,6 +7,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
+use whisker_secrets::Seals;
 use whisker_store::Error;
 
 use crate::{
@@ -46,6 +47,7 @@ const SESSION: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_se
 pub struct Postgres {
     pool: Pool,
     pulse: Pulse,
+    pub(crate) seals: Seals,
     pub(crate) news: News,
     pub(crate) partitions: Partitions,
     listening: JoinHandle<()>,
@@ -91,7 +93,7 @@ impl Postgres {
             .map_err(|error| refused(Cause::other(error)))?;
         let news = News::new();
         let (pulse, listening) = Pulse::start(driver, connector, news.clone());
-        Ok(Self { pool, pulse, news, partitions: Partitions::default(), listening })
+        Ok(Self { pool, pulse, seals: config.seals.clone(), news, partitions: Partitions::default(), listening })
     }
 
     /// A connection.

@@ -3,7 +3,7 @@
 use futures::TryStreamExt;
 use tokio_postgres::Row;
 use whisker_entity::{Activation, ActivationId};
-use whisker_store::{Cursor, Error, Portion, Registered, Scan, Stored, record};
+use whisker_store::{Cursor, Error, Portion, Registered, Scan, Stored, record, sealed};
 
 use crate::{
     Postgres, activations, entities,
@@ -82,7 +82,7 @@ pub(crate) async fn subjects(
                 .parse()
                 .map_err(|e| corrupt(&name, e))
                 .and_then(|namespace| parse(&name, document).map(|own| Registered::Limits(namespace, own))),
-            false => parse(&name, document).map(Registered::Subject),
+            false => sealed::subject(&store.seals, &name, document).map(Registered::Subject),
         };
         Ok(Found { place, bytes: document.len() as u64, item: Some(item) })
     })

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use serde::de::DeserializeOwned;
 use whisker_entity::{EntityName, Identity, Namespace, NamespaceLimits, Subject};
-use whisker_store::{Changes, Cursor, Error, Portion, Registered, Scan, Subjects};
+use whisker_secrets::Seals;
+use whisker_store::{Changes, Cursor, Error, Portion, Registered, Renewed, Scan, Subjects, sealed};
 
 use crate::{
     Postgres,
@@ -18,26 +19,27 @@ use crate::{
 #[async_trait]
 impl Subjects for Postgres {
     async fn by_uuid(&self, uuid: &str) -> Result<Identity, Error> {
-        self.identity("n.uuid = $1", &[&uuid.as_bytes()], uuid, |n| n.key.uuid() == uuid).await
+        let names = self.seals.names(uuid);
+        let names: Vec<_> = names.iter().map(String::as_bytes).collect();
+        self.identity("n.uuid = ANY ($1)", &[&names], |n| n.key.uuid() == uuid).await
     }
 
     async fn by_namespace(&self, namespace: &EntityName) -> Result<Identity, Error> {
         let name = namespace.as_str();
-        self.identity("n.name = $1", &[&name], name, |n| n.name == *namespace).await
+        self.identity("n.name = $1", &[&name], |n| n.name == *namespace).await
     }
 
     async fn get(&self, subject: &str) -> Result<Subject, Error> {
         let text = self.text("SELECT document FROM subjects WHERE name = $1", &[&subject.as_bytes()]).await?;
-        parse(subject, &text.ok_or(Error::Missing)?)
+        sealed::subject(&self.seals, subject, &text.ok_or(Error::Missing)?)
     }
 
     async fn put(&self, subject: &Subject) -> Result<(), Error> {
-        let document = serde_json::to_string(subject).map_err(|e| corrupt(&subject.subject, e))?;
         let mut seen = (HashSet::new(), HashSet::new());
         if !subject.namespaces.iter().all(|n| seen.0.insert(&n.name) & seen.1.insert(n.key.uuid())) {
             return Err(Error::Stale);
         }
-        self.change(async |lease| put(lease, subject, &document).await).await
+        self.change(async |lease| put(lease, &self.seals, subject).await).await
     }
 
     async fn delete(&self, subject: &str) -> Result<(), Error> {
@@ -60,7 +62,7 @@ impl Subjects for Postgres {
         rows.iter()
             .map(|row| {
                 let name = String::from_utf8_lossy(row.try_get(0).map_err(database)?);
-                parse(name, row.try_get(1).map_err(database)?)
+                sealed::subject(&self.seals, &name, row.try_get(1).map_err(database)?)
             })
             .collect()
     }
@@ -91,6 +93,10 @@ impl Subjects for Postgres {
         scan::subjects(self, after, portion).await
     }
 
+    async fn renew(&self, after: Option<&Cursor>) -> Result<Renewed, Error> {
+        self.change(async |lease| renew(lease, &self.seals, after).await).await
+    }
+
     fn changes(&self) -> Changes {
         self.news.of_subjects()
     }
@@ -99,13 +105,14 @@ impl Subjects for Postgres {
 impl Postgres {
     /// Changes something, and tells the servers. Writers of subjects take
     /// turns: they are few, and each of their namespaces is one subject's only.
-    async fn change(&self, change: impl AsyncFnOnce(&Lease) -> Result<(), Error>) -> Result<(), Error> {
+    async fn change<T>(&self, change: impl AsyncFnOnce(&Lease) -> Result<T, Error>) -> Result<T, Error> {
         self.answered(async {
             let lease = self.begin().await?;
             let changed = async {
                 lease.batch("LOCK TABLE subjects IN SHARE ROW EXCLUSIVE MODE").await.map_err(database)?;
-                change(&lease).await?;
-                lease.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &SUBJECTS]).await.map(drop)
+                let changed = change(&lease).await?;
+                lease.execute("SELECT pg_notify($1, $2)", &[&CHANNEL, &SUBJECTS]).await?;
+                Ok(changed)
             };
             let changed = changed.await;
             lease.end(changed).await
@@ -128,11 +135,10 @@ impl Postgres {
         &self,
         condition: &'static str,
         values: Values<'_>,
-        what: &str,
         wanted: impl Fn(&Namespace) -> bool,
     ) -> Result<Identity, Error> {
         let sql = format!(
-            "SELECT s.document, l.document FROM namespaces AS n JOIN subjects AS s ON s.name = n.subject
+            "SELECT s.name, s.document, l.document FROM namespaces AS n JOIN subjects AS s ON s.name = n.subject
             LEFT JOIN limits AS l ON l.namespace = n.name WHERE {condition}"
         );
         let find = async {
@@ -142,22 +148,26 @@ impl Postgres {
             row.ok_or(Error::Missing)
         };
         let row = self.answered(find).await?;
-        let subject: Subject = parse(what, row.try_get(0).map_err(database)?)?;
+        let name = String::from_utf8_lossy(row.try_get(0).map_err(database)?);
+        let subject = sealed::subject(&self.seals, &name, row.try_get(1).map_err(database)?)?;
         if subject.blocked {
             return Err(Error::Missing);
         }
         let namespace = subject.namespaces.into_iter().find(wanted).ok_or(Error::Missing)?;
-        let limits = limits(&namespace.name, row.try_get(1).map_err(database)?)?;
+        let limits = limits(&namespace.name, row.try_get(2).map_err(database)?)?;
         Ok(Identity { subject: subject.subject.into(), namespace: namespace.name, key: namespace.key, limits })
     }
 }
 
-async fn put(lease: &Lease, subject: &Subject, document: &str) -> Result<(), Error> {
-    let name = subject.subject.as_bytes();
+async fn put(lease: &Lease, seals: &Seals, subject: &Subject) -> Result<(), Error> {
+    let (name, document) = (subject.subject.as_bytes(), sealed::document(seals, subject)?);
     let namespaces: Vec<_> = subject.namespaces.iter().map(|n| n.name.as_str()).collect();
-    let uuids: Vec<_> = subject.namespaces.iter().map(|n| n.key.uuid().as_bytes()).collect();
+    // Of the names that a uuid may be kept as, the first is what it gets.
+    let names: Vec<_> = subject.namespaces.iter().map(|n| seals.names(n.key.uuid())).collect();
+    let all: Vec<_> = names.iter().flatten().map(String::as_bytes).collect();
+    let uuids: Vec<_> = names.iter().filter_map(|names| names.first().map(String::as_bytes)).collect();
     let taken = "SELECT FROM namespaces WHERE (name = ANY ($1) OR uuid = ANY ($2)) AND subject <> $3 LIMIT 1";
-    if lease.find(taken, &[&namespaces, &uuids, &name]).await?.is_some() {
+    if lease.find(taken, &[&namespaces, &all, &name]).await?.is_some() {
         return Err(Error::Stale);
     }
     lease.execute("DELETE FROM namespaces WHERE subject = $1", &[&name]).await?;
@@ -167,6 +177,37 @@ async fn put(lease: &Lease, subject: &Subject, document: &str) -> Result<(), Err
     let own = "INSERT INTO namespaces (name, uuid, subject)
         SELECT n.name, n.uuid, $3 FROM unnest($1::text[], $2::bytea[]) AS n (name, uuid)";
     lease.execute(own, &[&namespaces, &uuids, &name]).await.map(drop)
+}
+
+/// Looks at so many subjects in one transaction.
+const RENEWED: usize = 100;
+
+async fn renew(lease: &Lease, seals: &Seals, after: Option<&Cursor>) -> Result<Renewed, Error> {
+    // Cursors are text and names may hold NUL.
+    let after = after.map_or("", |cursor| &cursor.0);
+    let sql = "SELECT name, document, encode(name, 'hex') FROM subjects
+        WHERE name > decode($1, 'hex') OR $1 = '' ORDER BY name LIMIT $2";
+    let rows = lease.query(sql, &[&after, &(RENEWED as i64)]).await?;
+    let mut renewed = Renewed::default();
+    for row in &rows {
+        let name = String::from_utf8_lossy(row.try_get(0).map_err(database)?);
+        let text: &str = row.try_get(1).map_err(database)?;
+        if seals.is_outdated_text(text) {
+            let written = match sealed::subject(seals, &name, text) {
+                Ok(subject) => put(lease, seals, &subject).await,
+                Err(unopened) => Err(unopened),
+            };
+            match written {
+                Ok(()) => renewed.written += 1,
+                Err(Error::Corrupt(..) | Error::Stale) => renewed.left.push(name.into_owned()),
+                Err(failure) => return Err(failure),
+            }
+        }
+    }
+    if let Some(last) = rows.last().filter(|_| rows.len() == RENEWED) {
+        renewed.next = Some(Cursor(last.try_get::<_, &str>(2).map_err(database)?.into()));
+    }
+    Ok(renewed)
 }
 
 fn limits(namespace: &EntityName, text: Option<&str>) -> Result<NamespaceLimits, Error> {

@@ -21,6 +21,7 @@ mod error;
 mod memory;
 pub mod record;
 mod scan;
+pub mod sealed;
 mod subjects;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -32,4 +33,4 @@ pub use entities::{Entities, Page};
 pub use error::Error;
 pub use memory::Memory;
 pub use scan::{Cursor, Portion, Registered, Scan};
-pub use subjects::Subjects;
+pub use subjects::{Renewed, Subjects};

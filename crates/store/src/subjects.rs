@@ -40,8 +40,26 @@ pub trait Subjects: Send + Sync + 'static {
     /// Reads everything, a portion behind `after` at a time.
     async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Registered>, Error>;
 
+    /// Writes subjects that are kept in clear, or under an older key, under
+    /// the newest: a portion behind `after`. Nothing where none are encrypted.
+    async fn renew(&self, after: Option<&Cursor>) -> Result<Renewed, Error> {
+        let _ = after;
+        Ok(Renewed::default())
+    }
+
     /// What other servers write from now on, where there can be others.
     fn changes(&self) -> Changes {
         Changes::none()
     }
+}
+
+/// One step of [`Subjects::renew`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Renewed {
+    /// How many were written.
+    pub written: u64,
+    /// Names of those that stay as they are, since no key opens them.
+    pub left: Vec<String>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
 }

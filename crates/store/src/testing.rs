@@ -22,6 +22,7 @@ pub mod entities;
 pub mod lives;
 pub mod outage;
 pub mod samples;
+pub mod sealed;
 pub mod subjects;
 
 /// How many documents the tests of many write: enough to cross pages and
@@ -32,9 +33,24 @@ pub fn many() -> u64 {
 }
 
 /// Makes the contract's tests for the stores that a closure opens; see
-/// [`testing`](crate::testing).
+/// [`testing`](crate::testing). After `subjects:`, those of subjects alone.
 #[macro_export]
 macro_rules! contract_tests {
+    (subjects: $open:expr) => {
+        $crate::contract_tests!(@ $open, subjects:
+            a_subject_is_found_by_its_namespaces
+            what_is_not_there_is_missing
+            a_blocked_subject_cannot_be_found
+            namespaces_belong_to_one_subject
+            replacing_a_subject_frees_its_namespaces
+            deleting_a_subject_frees_its_namespaces
+            subjects_are_listed_by_name
+            limits_come_with_the_identity
+            any_text_survives
+            of_concurrent_claims_to_a_namespace_one_wins
+            a_scan_gives_everything_once
+        );
+    };
     ($open:expr) => {
         $crate::contract_tests!(@ $open, entities:
             a_document_of_each_kind_reads_back
@@ -86,19 +102,7 @@ macro_rules! contract_tests {
             a_scan_goes_on_while_others_write
             many_records_are_listed_and_scanned
         );
-        $crate::contract_tests!(@ $open, subjects:
-            a_subject_is_found_by_its_namespaces
-            what_is_not_there_is_missing
-            a_blocked_subject_cannot_be_found
-            namespaces_belong_to_one_subject
-            replacing_a_subject_frees_its_namespaces
-            deleting_a_subject_frees_its_namespaces
-            subjects_are_listed_by_name
-            limits_come_with_the_identity
-            any_text_survives
-            of_concurrent_claims_to_a_namespace_one_wins
-            a_scan_gives_everything_once
-        );
+        $crate::contract_tests!(subjects: $open);
     };
     (@ $open:expr, $contract:ident: $($test:ident)*) => {
         mod $contract {

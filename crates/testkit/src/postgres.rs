@@ -165,6 +165,12 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Everything in the database of a URL, as `pg_dump` writes it.
+    #[track_caller]
+    pub fn dump(&self, url: &str) -> Vec<u8> {
+        done(Command::new(program("pg_dump")).env("PGPASSWORD", PASSWORD).arg(url)).stdout
+    }
+
     /// Ends it at once, as a crash would; connections are cut.
     pub fn stop(&self) {
         if let Some(mut server) = self.server().take() {

@@ -45,7 +45,7 @@ pub struct Controller {
     pub(crate) config: Config,
     pub(crate) documents: Documents,
     pub(crate) activations: Arc<dyn Activations>,
-    pub(crate) dispatch: Dispatch,
+    pub(crate) dispatch: Arc<Dispatch>,
     pub(crate) platform: Arc<dyn Platform>,
     secrets: Arc<Secrets>,
     pub(crate) invocations: Rates<EntityName>,
@@ -127,10 +127,11 @@ impl<'a> Call<'a> {
 impl Controller {
     /// Starts nothing: requests come through [`handle`](Self::handle).
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
+        let dispatch = Arc::new(parts.dispatch);
         Arc::new_cyclic(|me| Self {
-            documents: Documents::new(parts.entities),
+            documents: Documents::new(parts.entities, dispatch.clone()),
             activations: parts.activations,
-            dispatch: parts.dispatch,
+            dispatch,
             platform: parts.platform,
             secrets: parts.secrets,
             invocations: Rates::default(),

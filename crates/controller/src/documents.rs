@@ -6,15 +6,18 @@ use std::sync::{
 };
 
 use moka::sync::Cache;
+use whisker_dispatch::Dispatch;
 use whisker_entity::{Millis, QualifiedName};
 use whisker_store::{Change, Document, Entities, Error, Revision, Stored};
 
 /// The entity store, with what was read lately kept at hand.
 ///
 /// All writes of this process go through here, so a reader sees every write
-/// that was answered before it began; of other servers' writes it [hears](Self::hear).
+/// that was answered before it began; of other servers' writes it [hears](Self::hear),
+/// and of its own it tells the other controllers of a cluster.
 pub struct Documents {
     entities: Arc<dyn Entities>,
+    dispatch: Arc<Dispatch>,
     read: Cache<QualifiedName, Arc<Stored>>,
     /// Counts writes, so that a read that was overtaken by one is not kept.
     writes: AtomicU64,
@@ -31,9 +34,10 @@ const KEPT_MAX: u64 = 20_000;
 
 impl Documents {
     /// With nothing read yet.
-    pub fn new(entities: Arc<dyn Entities>) -> Self {
+    pub fn new(entities: Arc<dyn Entities>, dispatch: Arc<Dispatch>) -> Self {
         Self {
             entities,
+            dispatch,
             read: Cache::builder().max_capacity(KEPT_MAX).build(),
             writes: AtomicU64::new(0),
             keeping: Mutex::new(()),
@@ -81,7 +85,9 @@ impl Documents {
     /// Writes one.
     pub async fn put(&self, document: &Document, based_on: Option<&Revision>) -> Result<Revision, Error> {
         let written = self.entities.put(document, based_on).await;
-        self.forget(&document.qualified_name());
+        let name = document.qualified_name();
+        self.forget(&name);
+        self.dispatch.tell_changed(&name).await;
         written
     }
 
@@ -89,6 +95,7 @@ impl Documents {
     pub async fn delete(&self, name: &QualifiedName, based_on: &Revision) -> Result<(), Error> {
         let deleted = self.entities.delete(name, based_on).await;
         self.forget(name);
+        self.dispatch.tell_changed(name).await;
         deleted
     }
 

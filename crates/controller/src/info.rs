@@ -12,12 +12,17 @@ use crate::{
 
 /// What a controller cannot know by itself of the process it is in.
 pub trait Platform: Send + Sync + 'static {
-    /// The invokers that ever reported, and whether they take work.
+    /// The invokers of this process, and whether they take work. Asked where
+    /// there are no others to choose from.
     fn invokers(&self) -> Vec<(String, bool)>;
     /// All metrics, as Prometheus reads them.
     fn metrics(&self) -> String;
     /// Whether a shutdown has begun.
     fn draining(&self) -> bool;
+    /// What this process still waits for, or has lost for now.
+    fn missing(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
     /// Why nothing new should be begun, if so: what would come of it could not
     /// be kept.
     fn trouble(&self) -> Option<&'static str> {
@@ -94,9 +99,10 @@ pub async fn ready(controller: &Controller) -> Reply {
     if controller.platform.draining() {
         missing.push("the server is shutting down");
     }
-    if !controller.platform.invokers().iter().any(|(_, healthy)| *healthy) {
+    if !states(controller).iter().any(|(_, state)| *state == UP) {
         missing.push("no invoker takes work");
     }
+    missing.extend(controller.platform.missing());
     missing.extend(controller.platform.trouble());
     if controller.documents.probe().await.is_err() {
         missing.push("the store does not answer");
@@ -110,23 +116,36 @@ pub fn metrics(controller: &Controller) -> Reply {
     Reply::text(StatusCode::OK, controller.platform.metrics()).cors(Cors::Bare)
 }
 
+/// OpenWhisk's word for an invoker that takes work.
+const UP: &str = "up";
+
+/// The invokers that ever reported, and how they are.
+fn states(controller: &Controller) -> Vec<(String, &'static str)> {
+    match controller.dispatch.invokers() {
+        Some(members) => members.iter().map(|m| (m.invoker.to_string(), m.health.as_str())).collect(),
+        None => {
+            let state = |(name, healthy)| (name, if healthy { UP } else { "down" });
+            controller.platform.invokers().into_iter().map(state).collect()
+        }
+    }
+}
+
 /// `GET /invokers`: their states.
 pub fn invokers(controller: &Controller) -> Reply {
-    let state = |(name, healthy): (String, bool)| (name, Value::from(if healthy { "up" } else { "down" }));
-    let states: Map<String, Value> = controller.platform.invokers().into_iter().map(state).collect();
+    let states: Map<String, Value> = states(controller).into_iter().map(|(name, state)| (name, state.into())).collect();
     Reply::json(StatusCode::OK, &states).cors(Cors::Top)
 }
 
 /// `GET /invokers/healthy/count`.
 pub fn healthy_invokers(controller: &Controller) -> Reply {
-    let healthy = controller.platform.invokers().iter().filter(|(_, healthy)| *healthy).count();
+    let healthy = states(controller).iter().filter(|(_, state)| *state == UP).count();
     Reply::json(StatusCode::OK, &healthy).cors(Cors::Top)
 }
 
 /// `GET /invokers/ready`: 500 unless one takes work.
 pub fn invokers_ready(controller: &Controller) -> Reply {
-    let invokers = controller.platform.invokers();
-    let healthy = invokers.iter().filter(|(_, healthy)| *healthy).count();
+    let invokers = states(controller);
+    let healthy = invokers.iter().filter(|(_, state)| *state == UP).count();
     let text = format!("{healthy}/{}", invokers.len());
     if healthy > 0 {
         Reply::json(StatusCode::OK, &json!({"healthy": text})).cors(Cors::Top)

@@ -5,12 +5,15 @@
 //! ([`resolve`](crate::resolve)); what the outcome looks like to a client is
 //! theirs too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use whisker_api::{Arguments, Payload, messages};
 use whisker_bus::ActivationMessage;
-use whisker_dispatch::Outcome;
-use whisker_entity::{Activation, ActivationId, Identity, Millis, TransactionId};
+use whisker_dispatch::{Outcome, Want};
+use whisker_entity::{Action, Activation, ActivationId, Exec, Identity, Millis, TransactionId};
 
 use crate::{
     compose::{self, Shape},
@@ -19,6 +22,10 @@ use crate::{
     rejection::Rejection,
     resolve::Resolved,
 };
+
+/// Pauses between looks for a record that is on its way, doubled each time.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// On whose behalf something is invoked, and on what occasion.
 #[derive(Clone)]
@@ -59,11 +66,12 @@ pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<
     }
     let (limits, own) = (&controller.config.limits, &who.limits);
     let allowed = own.invocations_per_minute.unwrap_or(limits.invocations_per_minute).into();
+    let allowed = controller.dispatch.share(allowed);
     let count = controller.invocations.count(who.namespace.clone(), now);
     if count > allowed {
         return Err(Rejection::Throttled(messages::too_many_requests(count, allowed)));
     }
-    let allowed = limits.concurrent_invocations(own).into();
+    let allowed = controller.dispatch.share(limits.concurrent_invocations(own).into());
     let count = controller.dispatch.in_flight(&who.namespace);
     if count >= allowed {
         return Err(Rejection::Throttled(messages::too_many_concurrent(count, allowed)));
@@ -119,8 +127,43 @@ pub async fn single(
         trace_context: None,
         of_letter: caller.of_letter,
     };
-    match controller.dispatch.invoke(Arc::new(message), wait).await? {
+    let asked = Instant::now();
+    let want = || want(caller, action);
+    match controller.dispatch.invoke(Arc::new(message), want, wait).await? {
         Outcome::Accepted => Ok(Invoked::Accepted(id)),
         Outcome::Finished(activation) => Ok(Invoked::Finished(activation)),
+        Outcome::Recorded => {
+            let left = wait.unwrap_or_default().saturating_sub(asked.elapsed());
+            let record = tokio::time::timeout(left, recorded(controller, caller, id)).await;
+            // It is as durable as a record can be.
+            Ok(record.map_or(Invoked::Accepted(id), Invoked::Finished))
+        }
+    }
+}
+
+/// What placing a run needs to know.
+fn want(caller: &Caller, action: &Action) -> Want {
+    let of = whisker_dispatch::Action {
+        namespace: caller.who.namespace.clone(),
+        name: action.qualified_name(),
+        version: action.version,
+        memory_mb: action.limits.memory,
+        concurrency: action.limits.concurrency,
+        blackbox: matches!(action.exec, Exec::Blackbox { .. }),
+    };
+    Want { action: Arc::new(of), time_limit: Duration::from_millis(action.limits.timeout) }
+}
+
+/// The record of an activation that ended, once it is there. For ever, if its
+/// namespace keeps none.
+async fn recorded(controller: &Controller, caller: &Caller, id: ActivationId) -> Arc<Activation> {
+    let mut pause = FIRST_LOOK;
+    loop {
+        // Whatever keeps the store from answering may pass in time.
+        if let Ok(activation) = controller.activations.get(&caller.who.namespace, id).await {
+            return Arc::new(activation);
+        }
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LAST_LOOK);
     }
 }

@@ -28,6 +28,7 @@ mod list;
 mod namespaces;
 mod openapi;
 mod operation;
+mod others;
 mod packages;
 mod query;
 mod records;
@@ -45,6 +46,7 @@ pub use config::{Config, Limits};
 pub use controller::{Controller, Parts};
 pub use info::Platform;
 pub use operation::{Access, Operation};
+pub use others::{CannotTest, Tests};
 
 pub use records::Records;
 #[cfg(feature = "fuzzing")]

@@ -158,8 +158,8 @@ impl From<whisker_store::Error> for Rejection {
     }
 }
 
-impl From<whisker_bus::Error> for Rejection {
-    fn from(error: whisker_bus::Error) -> Self {
+impl From<whisker_dispatch::Error> for Rejection {
+    fn from(error: whisker_dispatch::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "an activation could not be handed over");
         Self::Unavailable
     }

@@ -1,19 +1,50 @@
-//! The controller's end of the bus: hands activations over, remembers who
-//! waits for which, and counts what each namespace has in flight.
+//! The controller's end of the bus: chooses who runs an activation, hands it
+//! over, remembers who waits for which, and counts what each namespace has in
+//! flight.
 //!
-//! It never looks into an activation's arguments. A single process has a single
-//! invoker, so there is no choice to make between several; that choice will be
-//! a pure function of its own, with this as its only caller.
+//! It never looks into an activation's arguments. A process that has its own
+//! invoker has nothing to choose and pays nothing for it ([`Dispatch::new`]).
+//! In a cluster ([`Dispatch::among`]) `whisker-placement` decides, as a value:
+//! here are its clock, its dice, and its way to the invokers.
+//!
+//! Controllers do not ask each other before they send something. They know how
+//! many they are from each other's pings, and each takes its part of the
+//! invokers' memory and of the users' limits.
+
+mod choice;
+mod error;
+mod flights;
+mod meters;
+mod peers;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use tokio::sync::oneshot;
-use whisker_bus::{AckSink, Acknowledgement, ActivationMessage, ControllerBus, Error, InvokerId, Promise};
-use whisker_entity::{Activation, ActivationId, EntityName};
+use tokio::{sync::oneshot, time::MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use whisker_bus::{
+    AckSink, Acknowledgement, ActivationMessage, CacheInvalidation, CacheKey, ControllerBus, ControllerId,
+    ControllerPing, Incarnation, InvokerId, InvokerPing, Promise,
+};
+use whisker_entity::{Activation, ActivationId, EntityName, QualifiedName};
+
+pub use error::Error;
+pub use whisker_placement::{Action, Config, Health, Member, Policy, Want};
+
+use choice::{Choice, Shared, Wanted};
+use flights::{Flights, Heard};
+
+/// How often a controller pings the others, and looks at what is due.
+const PERIOD: Duration = Duration::from_secs(1);
+/// How long a ping may take before the next one is tried.
+const PING_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a write waits for the others to be told.
+const TELLING_PATIENCE: Duration = Duration::from_secs(2);
+/// How much more than its part of a limit a controller grants, in percent,
+/// since requests do not come to all of them evenly (`Entitlement.scala`).
+const OVERCOMMIT_PERCENT: u64 = 120;
 
 /// How an invocation ended for its caller.
 #[derive(Debug)]
@@ -22,58 +53,187 @@ pub enum Outcome {
     Accepted,
     /// Its record, without logs.
     Finished(Arc<Activation>),
+    /// It ended, and only its record says how: that is about to appear.
+    Recorded,
 }
 
 /// What is in flight, and the way to the invokers.
 pub struct Dispatch {
     bus: Arc<dyn ControllerBus>,
-    flights: Arc<Flights>,
+    arrivals: Arc<Arrivals>,
+    /// For [`run`](Self::run), which is called once.
+    wanted: Mutex<Option<Wanted>>,
+    /// A namesake was found that was there before.
+    displaced: CancellationToken,
 }
 
 impl Dispatch {
-    /// Subscribes to the bus's acknowledgements.
+    /// To the one invoker of this process. Subscribes to the bus's
+    /// acknowledgements.
     pub fn new(bus: Arc<dyn ControllerBus>) -> Self {
-        let flights = Arc::new(Flights::default());
-        bus.subscribe(flights.clone());
-        Self { bus, flights }
+        Self::with(bus, None, None)
+    }
+
+    /// To those invokers of a cluster that are found fit. `life` is random, and
+    /// tells this process from others that were, or are, given the same name.
+    pub fn among(bus: Arc<dyn ControllerBus>, me: ControllerId, life: Incarnation, config: Config) -> Self {
+        let (choice, wanted) = Choice::new(me, life, config);
+        Self::with(bus, Some(Arc::new(choice)), Some(wanted))
+    }
+
+    fn with(bus: Arc<dyn ControllerBus>, choice: Option<Shared>, wanted: Option<Wanted>) -> Self {
+        let arrivals = Arc::new(Arrivals { flights: Flights::default(), choice });
+        bus.subscribe(arrivals.clone());
+        Self { bus, arrivals, wanted: Mutex::new(wanted), displaced: CancellationToken::new() }
     }
 
     /// Sends an activation and, if `wait` is given, waits so long for its
     /// outcome. Whoever stops waiting without an answer is left with an
     /// accepted activation: dropping the future instead leaves it running,
-    /// with no promise.
-    pub async fn invoke(&self, message: Arc<ActivationMessage>, wait: Option<Duration>) -> Result<Outcome, Error> {
+    /// with no promise. `want` is asked where there is a choice.
+    pub async fn invoke(
+        &self,
+        message: Arc<ActivationMessage>,
+        want: impl FnOnce() -> Want,
+        wait: Option<Duration>,
+    ) -> Result<Outcome, Error> {
         let id = message.activation;
+        let to = match &self.arrivals.choice {
+            None => InvokerId(0),
+            Some(choice) => choice.book(id, &want())?,
+        };
         let (sender, receiver) = oneshot::channel();
-        self.flights.depart(id, message.user.namespace.clone(), wait.is_some().then_some(sender));
-        let departure = Departure { flights: &self.flights, id };
+        self.arrivals.flights.depart(id, message.user.namespace.clone(), wait.is_some().then_some(sender));
+        let departure = Departure { arrivals: &self.arrivals, id };
         let promise = if wait.is_some() { Promise::Sent } else { Promise::Accepted };
-        self.bus.send(InvokerId(0), message, promise).await?;
+        self.bus.send(to, message, promise).await?;
         departure.taken();
         let Some(wait) = wait else { return Ok(Outcome::Accepted) };
-        if let Ok(Ok(activation)) = tokio::time::timeout(wait, receiver).await {
-            return Ok(Outcome::Finished(activation));
+        match tokio::time::timeout(wait, receiver).await {
+            Ok(Ok(Heard::Finished(activation))) => return Ok(Outcome::Finished(activation)),
+            Ok(Ok(Heard::Recorded)) => return Ok(Outcome::Recorded),
+            Ok(Ok(Heard::Undelivered)) => return Err(whisker_bus::Error::Unavailable(None).into()),
+            // Nothing came in time, or nothing will.
+            Ok(Err(_)) | Err(_) => {}
         }
         self.bus.secure(id).await?;
         Ok(Outcome::Accepted)
     }
 
-    /// How many activations of a namespace are under way.
+    /// How many activations of a namespace are under way from here.
     pub fn in_flight(&self, namespace: &EntityName) -> u64 {
-        self.flights.lock().by_namespace.get(namespace).copied().unwrap_or(0)
+        self.arrivals.flights.of(namespace)
     }
 
-    /// How many activations are under way.
+    /// How many activations are under way from here.
     pub fn in_flight_total(&self) -> usize {
-        self.flights.lock().flights.len()
+        self.arrivals.flights.total()
     }
+
+    /// The invokers there are to choose from; `None` where there is no choice.
+    pub fn invokers(&self) -> Option<Vec<Member>> {
+        self.arrivals.choice.as_ref().map(|choice| choice.members())
+    }
+
+    /// This controller's part of a limit that all of them keep together: a
+    /// little more than its share, and never nothing of something.
+    pub fn share(&self, limit: u64) -> u64 {
+        let controllers = self.arrivals.choice.as_ref().map_or(1, |choice| u64::from(choice.controllers()));
+        share(limit, controllers)
+    }
+
+    /// Hears of an invoker.
+    pub fn hear_invoker(&self, ping: &InvokerPing) {
+        if let Some(choice) = &self.arrivals.choice {
+            choice.pinged(ping, &self.arrivals.flights);
+        }
+    }
+
+    /// Hears of a controller, perhaps of itself.
+    pub fn hear_controller(&self, ping: &ControllerPing) {
+        if let Some(choice) = &self.arrivals.choice
+            && choice.met(ping, &self.arrivals.flights)
+        {
+            self.displaced.cancel();
+        }
+    }
+
+    /// Tells the other controllers that a document was written, so that they
+    /// forget what they had read of it.
+    pub async fn tell_changed(&self, name: &QualifiedName) {
+        let Some(choice) = &self.arrivals.choice else { return };
+        let key = CacheKey { main_id: name.to_string(), secondary_id: None };
+        let invalidation = CacheInvalidation { key, instance_id: choice.instance() };
+        let told = tokio::time::timeout(TELLING_PATIENCE, self.bus.invalidate(&invalidation)).await;
+        if !matches!(told, Ok(Ok(()))) {
+            // Those on a store that tells of its writes hear of it all the same.
+            tracing::warn!(document = %name, "the other controllers were not told of a change");
+        }
+    }
+
+    /// Whether this controller said so itself.
+    pub fn is_own(&self, invalidation: &CacheInvalidation) -> bool {
+        self.arrivals.choice.as_ref().is_some_and(|choice| choice.instance() == invalidation.instance_id)
+    }
+
+    /// Waits until it is found that another controller, which was there before,
+    /// has this one's name.
+    pub async fn displaced(&self) {
+        self.displaced.cancelled().await;
+    }
+
+    /// Pings the other controllers, sees to what is due, and sends test
+    /// activations, which `test` makes: until cancelled, and then says goodbye.
+    /// Without a choice there is nothing to do.
+    pub async fn run(&self, test: impl Fn() -> Arc<ActivationMessage>, cancel: CancellationToken) {
+        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(choice), Some(mut wanted)) = (&self.arrivals.choice, wanted) else { return };
+        let mut tick = tokio::time::interval(PERIOD);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                _ = tick.tick() => {
+                    choice.tick(&self.arrivals.flights);
+                    self.ping(&choice.ping(true)).await;
+                }
+                Some(invoker) = wanted.recv() => {
+                    let message = test();
+                    choice.testing(message.activation, invoker);
+                    // What is lost is asked for again.
+                    if let Err(error) = self.bus.send(InvokerId(invoker.0), message, Promise::Sent).await {
+                        tracing::debug!(%invoker, error = &error as &dyn std::error::Error, "a test activation was not sent");
+                    }
+                }
+            }
+        }
+        self.ping(&choice.ping(false)).await;
+    }
+
+    async fn ping(&self, ping: &ControllerPing) {
+        match tokio::time::timeout(PING_PATIENCE, self.bus.ping(ping)).await {
+            Ok(Ok(())) => {}
+            // The bus says loudly that it is away; this is one of its signs.
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the other controllers were not pinged");
+            }
+            Err(_) => tracing::debug!("the other controllers could not be pinged in time"),
+        }
+    }
+}
+
+fn share(limit: u64, controllers: u64) -> u64 {
+    if controllers <= 1 || limit == 0 {
+        return limit;
+    }
+    limit.saturating_mul(OVERCOMMIT_PERCENT).div_ceil(100 * controllers).min(limit)
 }
 
 /// A flight that the bus has not taken yet. It never began unless the bus
 /// takes it: not when it is refused, nor when its caller goes away while it is
 /// being made durable.
 struct Departure<'a> {
-    flights: &'a Flights,
+    arrivals: &'a Arrivals,
     id: ActivationId,
 }
 
@@ -85,67 +245,47 @@ impl Departure<'_> {
 
 impl Drop for Departure<'_> {
     fn drop(&mut self) {
-        self.flights.land(self.id);
+        self.arrivals.never_left(self.id);
     }
 }
 
-/// Everything under way. An entry leaves with its completion, which the bus
-/// owes for everything it took; so this is bounded by what the bus holds.
-#[derive(Default)]
-struct Flights(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    flights: HashMap<ActivationId, Flight>,
-    by_namespace: HashMap<EntityName, u64>,
+/// Where the bus says how things went.
+struct Arrivals {
+    flights: Flights,
+    /// `None`: there is one invoker.
+    choice: Option<Shared>,
 }
 
-struct Flight {
-    namespace: EntityName,
-    waiter: Option<oneshot::Sender<Arc<Activation>>>,
-}
-
-impl Flights {
-    /// No code that holds the lock can panic, so a poisoned one is as good.
-    fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn depart(&self, id: ActivationId, namespace: EntityName, waiter: Option<oneshot::Sender<Arc<Activation>>>) {
-        let mut table = self.lock();
-        *table.by_namespace.entry(namespace.clone()).or_default() += 1;
-        table.flights.insert(id, Flight { namespace, waiter });
-    }
-
-    fn land(&self, id: ActivationId) {
-        let mut table = self.lock();
-        let Some(flight) = table.flights.remove(&id) else { return };
-        if let Some(count) = table.by_namespace.get_mut(&flight.namespace) {
-            *count -= 1;
-            if *count == 0 {
-                table.by_namespace.remove(&flight.namespace);
-            }
+impl Arrivals {
+    fn never_left(&self, id: ActivationId) {
+        self.flights.land(id);
+        if let Some(choice) = &self.choice {
+            choice.withdraw(id);
         }
     }
 }
 
-impl AckSink for Flights {
+impl AckSink for Arrivals {
     fn acknowledged(&self, acknowledgement: Acknowledgement) {
         match acknowledgement {
             Acknowledgement::Result { activation, .. } => {
-                let waiter = self.lock().flights.get_mut(&activation.id).and_then(|flight| flight.waiter.take());
-                // A caller that went away is no concern: the record is kept anyway.
-                waiter.map(|waiter| waiter.send(activation));
+                self.flights.tell(activation.id, Heard::Finished(activation));
             }
-            // Whoever waits gets the `202` that they would get later.
-            Acknowledgement::Recorded { activation, .. } => {
-                let waiter = self.lock().flights.get_mut(&activation).and_then(|flight| flight.waiter.take());
-                drop(waiter);
-            }
+            Acknowledgement::Recorded { activation, .. } => self.flights.tell(activation, Heard::Recorded),
             // Of an activation that an earlier life of this controller sent,
             // nothing is known here.
-            Acknowledgement::Completion { activation, .. } => self.land(activation),
+            Acknowledgement::Completion { activation, system_error, invoker, .. } => {
+                self.flights.land(activation);
+                if let Some(choice) = &self.choice {
+                    choice.ended(activation, invoker, system_error, &self.flights);
+                }
+            }
         }
+    }
+
+    fn undelivered(&self, activation: ActivationId) {
+        self.flights.tell(activation, Heard::Undelivered);
+        self.never_left(activation);
     }
 }
 

@@ -40,6 +40,7 @@ const HEADERS: &str = "__ow_headers";
 /// Counts a fire against its namespace's limit.
 pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<(), Rejection> {
     let allowed = who.limits.fires_per_minute.unwrap_or(controller.config.limits.fires_per_minute).into();
+    let allowed = controller.dispatch.share(allowed);
     let count = controller.fires.count(who.namespace.clone(), now);
     if count > allowed { Err(Rejection::Throttled(messages::too_many_requests(count, allowed))) } else { Ok(()) }
 }

@@ -48,7 +48,7 @@ fn load(guest: &Client, accepted: &AtomicUsize, refused: &AtomicUsize, over: &At
 fn under_load(outage: impl Fn(&Postgres, bool)) {
     let seconds = std::env::var("WHISKER_AWAY_SECONDS").map_or(AWAY_SECONDS, |n| n.parse().expect("seconds"));
     let database = Postgres::durable();
-    let server = database.serving(&database.database()).start();
+    let server = database.serving(&database.hasty_database()).start();
     let guest = server.guest();
     guest.node("work", "function main(p) { return p }");
     assert_eq!(server.anyone().get("/ready").status(), 200, "{}", server.anyone().get("/ready").text());

@@ -1,6 +1,6 @@
 //! Settings: a URL as `psql` takes it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode};
@@ -16,6 +16,9 @@ pub struct Config {
     /// Connections at once, besides the one that listens; operations beyond
     /// that wait, up to ten seconds. At least 1.
     pub connections: usize,
+    /// How long anything may take before the database is asked for a sign of
+    /// life, without which it counts as away. 10 ms to 10 minutes.
+    pub patience: Duration,
     /// What subjects, who have keys, are sealed with.
     pub seals: Seals,
 }
@@ -38,6 +41,9 @@ pub enum InvalidUrl {
     },
 }
 
+/// So that a database that is away is told within a second.
+const PATIENCE: Duration = Duration::from_millis(700);
+
 impl Config {
     /// Reads `postgres://user[:password]@host[:port]/database[?parameters]`. A
     /// password that is given apart takes the place of the URL's.
@@ -48,17 +54,20 @@ impl Config {
     /// encrypted; with `sslrootcert` by a server of that authority),
     /// `verify-ca` and `verify-full` (of an authority that is trusted, and for
     /// the latter of that name). `sslrootcert` is a file of certificates; those
-    /// of the system are used without it.
+    /// of the system are used without it. One parameter is ours: `patience`
+    /// (`700ms`, the default, `5s`), after which a database that gives no sign
+    /// of life counts as away.
     pub fn parse(url: &str, password: Option<&str>) -> Result<Self, InvalidUrl> {
         if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             return Err(InvalidUrl::Malformed("it begins otherwise".into()));
         }
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut mode, mut authorities, mut rest) = (None, None, Vec::new());
+        let (mut mode, mut authorities, mut patience, mut rest) = (None, None, PATIENCE, Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             match pair.split_once('=') {
                 Some(("sslmode", value)) => mode = Some(decoded(value)),
                 Some(("sslrootcert", value)) => authorities = Some(decoded(value)),
+                Some(("patience", value)) => patience = duration(decoded(value))?,
                 _ => rest.push(pair),
             }
         }
@@ -91,7 +100,7 @@ impl Config {
         if database.get_application_name().is_none() {
             database.application_name("whisker");
         }
-        Ok(Self { database, trust, connections: 16, seals: Seals::default() })
+        Ok(Self { database, trust, connections: 16, patience, seals: Seals::default() })
     }
 
     /// Hosts, ports and database, for people.
@@ -105,6 +114,14 @@ impl Config {
         let ports = if ports.is_empty() { "5432".to_owned() } else { ports.join(",") };
         let database = self.database.get_dbname().or(self.database.get_user()).unwrap_or("its default");
         format!("{}:{ports}, database {database}", hosts.join(","))
+    }
+}
+
+fn duration(value: String) -> Result<Duration, InvalidUrl> {
+    let bounds = Duration::from_millis(10)..=Duration::from_secs(600);
+    match humantime::parse_duration(&value) {
+        Ok(duration) if bounds.contains(&duration) => Ok(duration),
+        _ => Err(InvalidUrl::Parameter { name: "patience", value, words: "it is 10ms to 10m, as 900ms or 5s" }),
     }
 }
 
@@ -140,6 +157,16 @@ mod tests {
                 (mode, trust),
                 "{query}"
             );
+        }
+    }
+
+    #[test]
+    fn patience_is_ours_and_bounded() {
+        let patience = |query: &str| Config::parse(&format!("postgres://h/db{query}"), None).map(|it| it.patience);
+        assert_eq!(patience("").unwrap(), PATIENCE);
+        assert_eq!(patience("?sslmode=disable&patience=5s").unwrap(), Duration::from_secs(5));
+        for wrong in ["?patience=5ms", "?patience=11m", "?patience=soon", "?patience="] {
+            assert!(patience(wrong).unwrap_err().to_string().starts_with("patience"), "{wrong}");
         }
     }
 

@@ -20,10 +20,7 @@ use crate::{
     schema, tls,
 };
 
-/// How long anything may take before it is asked whether the database is
-/// there at all; the answer comes within a second.
-const PATIENCE: Duration = Duration::from_millis(700);
-/// How often that is asked from then on.
+/// How often it is asked whether the database is there, once patience is over.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long the longest operation may take while the database is there.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -47,6 +44,7 @@ const SESSION: &str = "SET statement_timeout = '60s'; SET idle_in_transaction_se
 pub struct Postgres {
     pool: Pool,
     pulse: Pulse,
+    patience: Duration,
     pub(crate) seals: Seals,
     pub(crate) news: News,
     pub(crate) partitions: Partitions,
@@ -93,7 +91,7 @@ impl Postgres {
             .map_err(|error| refused(Cause::other(error)))?;
         let news = News::new();
         let (pulse, listening) = Pulse::start(driver, connector, news.clone());
-        Ok(Self { pool, pulse, seals: config.seals.clone(), news, partitions: Partitions::default(), listening })
+        Ok(Self { pool, pulse, patience: config.patience, seals: config.seals.clone(), news, partitions: Partitions::default(), listening })
     }
 
     /// A connection.
@@ -119,7 +117,7 @@ impl Postgres {
     /// to a minute, while the database is there; not a second while it is not.
     pub(crate) async fn answered<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let (mut work, began) = (pin!(work), Instant::now());
-        let mut patience = PATIENCE;
+        let mut patience = self.patience;
         loop {
             match timeout(patience, &mut work).await {
                 Ok(done) => return done,

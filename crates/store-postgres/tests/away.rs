@@ -39,7 +39,7 @@ impl Outage for Frozen<'_> {
 }
 
 async fn opened(server: &kit::Postgres) -> Arc<Postgres> {
-    let config = Config::parse(&server.database(), Some(server.password())).unwrap();
+    let config = Config::parse(&server.hasty_database(), Some(server.password())).unwrap();
     Arc::new(Postgres::open(&config).await.unwrap())
 }
 

@@ -44,6 +44,9 @@ static SHARED: Mutex<Weak<Postgres>> = Mutex::new(Weak::new());
 /// Tells databases apart.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// Whisker's own parameter of a URL, which PostgreSQL's tools do not know.
+const PATIENT: &str = "&patience=60s";
+
 /// The superuser's.
 const PASSWORD: &str = "correct horse";
 
@@ -118,9 +121,16 @@ impl Postgres {
     }
 
     /// A new, empty database of it, as a URL without password; `localhost` is
-    /// who the certificate is for.
+    /// who the certificate is for. However busy the machine is, it does not
+    /// count as away before a minute.
     #[track_caller]
     pub fn database(&self) -> String {
+        self.hasty_database() + PATIENT
+    }
+
+    /// One that counts as away as soon as users' do, for tests of just that.
+    #[track_caller]
+    pub fn hasty_database(&self) -> String {
         let name = format!("test{}", NUMBER.fetch_add(1, Ordering::Relaxed));
         self.sql(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
         self.url(&name)
@@ -161,14 +171,14 @@ impl Postgres {
     pub fn sql(&self, url: &str, statement: &str) -> String {
         let mut psql = Command::new(program("psql"));
         psql.env("PGPASSWORD", PASSWORD).args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]);
-        let output = done(psql.arg(url));
+        let output = done(psql.arg(plain(url)));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     /// Everything in the database of a URL, as `pg_dump` writes it.
     #[track_caller]
     pub fn dump(&self, url: &str) -> Vec<u8> {
-        done(Command::new(program("pg_dump")).env("PGPASSWORD", PASSWORD).arg(url)).stdout
+        done(Command::new(program("pg_dump")).env("PGPASSWORD", PASSWORD).arg(plain(url))).stdout
     }
 
     /// Ends it at once, as a crash would; connections are cut.
@@ -251,6 +261,11 @@ fn as_server(command: &mut Command) -> Command {
         command.uid(NOBODY.0).gid(NOBODY.1);
     }
     std::mem::replace(command, Command::new("true"))
+}
+
+/// A URL as PostgreSQL's tools take it.
+fn plain(url: &str) -> String {
+    url.replace(PATIENT, "")
 }
 
 /// Runs a command to its end, which must be good.

@@ -8,6 +8,7 @@
 //!   hide in a library that both sides share; [`Wire`] sends what no client would.
 //! - [`CouchDb`] is a database for it, of CouchDB's protocol.
 //! - [`Postgres`] is a real database server, which can be stopped and frozen.
+//! - [`Kafka`] is a real cluster of brokers, which can be killed and frozen.
 //! - [`Nginx`] is a real one with the configuration of `deploy/nginx`, and
 //!   [`Certificate`] one for it, or for the server, that nobody else believes.
 //! - [`eventually`] waits for a state and, when it does not come, tells what it
@@ -20,11 +21,13 @@
 
 mod alone;
 mod archive;
+mod child;
 mod client;
 mod couchdb;
 mod docker;
 mod eventually;
 mod invoke;
+mod kafka;
 mod nginx;
 mod origin;
 mod postgres;
@@ -39,6 +42,7 @@ pub use couchdb::CouchDb;
 pub use docker::Docker;
 pub use eventually::{eventually, pause, wait_for_minute};
 pub use invoke::{binary, source};
+pub use kafka::{Kafka, ZooKeeper};
 pub use nginx::Nginx;
 pub use origin::Origin;
 pub use postgres::Postgres;

@@ -1,0 +1,448 @@
+//! A thread that reads topics as a member of their group, for the inbox.
+//!
+//! It blocks, as librdkafka does: partitions come and go while it polls, and
+//! what it commits it waits for. It reads only as far ahead as the inbox has
+//! room; meanwhile it goes on polling, so that the group keeps it.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
+    error::{KafkaError, KafkaResult},
+    message::BorrowedMessage,
+};
+use tokio::time::Instant;
+use whisker_bus::ActivationMessage;
+
+use crate::{
+    client,
+    config::Config,
+    envelope::AgainRead,
+    error::Error,
+    inbox::{Incoming, Part, Place},
+    listener, meters,
+    reads::{self, Reads},
+    shared::Shared,
+};
+
+/// Longest that a poll waits: how soon a reader notices that it is to stop.
+const POLL: Duration = Duration::from_millis(100);
+/// How often progress is committed.
+const COMMIT: Duration = Duration::from_millis(250);
+/// How long nothing has to come until less is left in doubt.
+const QUIET: Duration = Duration::from_secs(1);
+/// Longest that a question to the cluster waits before it is asked again.
+const ASK: Duration = Duration::from_secs(5);
+
+/// What a reader's topics carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Messages for this invoker, or for whoever reads them first.
+    Activations,
+    /// Messages of an invoker that is offline.
+    InStead,
+    /// Failed runs that are followed by another.
+    Retries,
+}
+
+/// A running reader.
+pub(crate) struct Reader {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    /// Starts to read `topics` as a member of `group`; under the name of
+    /// `instance`, if there is one, so that its next life follows at once.
+    pub fn start(
+        config: &Config,
+        shared: &Arc<Shared>,
+        kind: Kind,
+        number: u64,
+        (group, instance): (&str, Option<&str>),
+        topics: &[String],
+    ) -> Result<Reader, Error> {
+        let (changes, ends) = (Mutex::default(), Mutex::default());
+        let context = Context { shared: Arc::clone(shared), number, changes, ends };
+        let consumer = BaseConsumer::from_config_and_context(&client::member(config, group, instance), context)
+            .map_err(Error::Settings)?;
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&names).map_err(Error::Cluster)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let work = Work {
+            consumer: Arc::new(consumer),
+            shared: Arc::clone(shared),
+            kind,
+            number,
+            stop: Arc::clone(&stop),
+            parts: BTreeMap::new(),
+            new: Vec::new(),
+            paused: false,
+            last_message: Instant::now(),
+            last_commit: Instant::now(),
+        };
+        let thread = thread::Builder::new().name(format!("bus {group}")).spawn(|| work.run()).map_err(Error::Thread)?;
+        Ok(Reader { stop, thread })
+    }
+
+    /// Has it commit what is done, and leave its group.
+    pub fn begin_stop(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it has left.
+    pub fn has_stopped(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits until it has left. Blocks.
+    pub fn join(self) {
+        self.begin_stop();
+        if self.thread.join().is_err() {
+            tracing::error!("A reader of the bus panicked");
+        }
+    }
+}
+
+/// What happened to the assignment during a poll.
+enum Change {
+    Assigned(Vec<Part>),
+    Revoked(Vec<Part>),
+}
+
+/// What the consumer calls back, on the reader's own thread.
+struct Context {
+    shared: Arc<Shared>,
+    number: u64,
+    changes: Mutex<Vec<Change>>,
+    /// Ends of partitions, as the brokers said last.
+    ends: Mutex<BTreeMap<(String, i32), i64>>,
+}
+
+fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    fn parts(&self, list: &TopicPartitionList) -> Vec<Part> {
+        let part = |topic: &str, partition| Part { reader: self.number, topic: topic.into(), partition };
+        list.elements().iter().map(|element| part(element.topic(), element.partition())).collect()
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, "Kafka's client says: {reason}");
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let mut ends = unpoisoned(&self.ends);
+        for (name, topic) in statistics.topics {
+            for (number, partition) in topic.partitions {
+                if number >= 0 && partition.hi_offset >= 0 {
+                    ends.insert((name.clone(), number), partition.hi_offset);
+                }
+            }
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let change = match rebalance {
+            Rebalance::Assign(list) => Change::Assigned(self.parts(list)),
+            Rebalance::Revoke(list) => {
+                let parts = self.parts(list);
+                if !consumer.assignment_lost() {
+                    let exact = exact_progress(&self.shared, &parts);
+                    // Without it whoever reads on reads again what is done here.
+                    if let Err(error) = commit(consumer, &exact, CommitMode::Sync) {
+                        tracing::debug!(%error, "Progress could not be committed before a partition went");
+                    }
+                }
+                Change::Revoked(parts)
+            }
+            Rebalance::Error(error) => {
+                tracing::warn!(%error, "Partitions could not be shared out");
+                return;
+            }
+        };
+        unpoisoned(&self.changes).push(change);
+    }
+}
+
+/// How far a partition is done, and up to where it is or may be read.
+struct Progress<'a> {
+    part: &'a Part,
+    position: i64,
+    bound: i64,
+}
+
+/// Progress of partitions of which no more will be given out.
+fn exact_progress<'a>(shared: &Shared, parts: &'a [Part]) -> Vec<Progress<'a>> {
+    let inbox = shared.inbox();
+    let progress = parts.iter().filter_map(|part| {
+        let position = inbox.position(part)?;
+        Some(Progress { part, position, bound: inbox.given(part).max(position) })
+    });
+    progress.collect()
+}
+
+fn commit(consumer: &BaseConsumer<Context>, progress: &[Progress<'_>], mode: CommitMode) -> KafkaResult<()> {
+    if progress.is_empty() {
+        return Ok(());
+    }
+    let mut list = TopicPartitionList::new();
+    for Progress { part, position, bound } in progress {
+        let mut element = list.add_partition(&part.topic, part.partition);
+        element.set_offset(Offset::Offset(*position))?;
+        element.set_metadata(reads::metadata(*bound));
+    }
+    consumer.commit(&list, mode)
+}
+
+/// What nobody commits: the next time it is committed whatever it is.
+const NOTHING: (i64, i64) = (-1, -1);
+
+/// One partition of ours.
+struct Mine {
+    reads: Reads,
+    /// What was committed last.
+    committed: (i64, i64),
+}
+
+struct Work {
+    consumer: Arc<BaseConsumer<Context>>,
+    shared: Arc<Shared>,
+    kind: Kind,
+    number: u64,
+    stop: Arc<AtomicBool>,
+    parts: BTreeMap<Part, Mine>,
+    /// Given to us, and not known yet how far they were read.
+    new: Vec<Part>,
+    paused: bool,
+    last_message: Instant,
+    last_commit: Instant,
+}
+
+impl Work {
+    fn run(mut self) {
+        let consumer = Arc::clone(&self.consumer);
+        while !self.stop.load(Ordering::SeqCst) && !self.shared.has_failed() {
+            self.pause_or_resume();
+            match consumer.poll(POLL) {
+                None => {}
+                Some(Ok(message)) => {
+                    self.take_changes();
+                    self.take(&message);
+                }
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    // Another process reads under our name, for example.
+                    tracing::error!(%code, "Kafka has shut this process out; its part in the bus is over");
+                    self.shared.fail();
+                }
+                Some(Err(error)) => tracing::debug!(%error, "Nothing could be read for the moment"),
+            }
+            self.take_changes();
+            self.learn();
+            if self.last_commit.elapsed() >= COMMIT {
+                self.commit_progress();
+                self.last_commit = Instant::now();
+            }
+        }
+        let parts: Vec<Part> = self.parts.keys().cloned().collect();
+        let exact = exact_progress(&self.shared, &parts);
+        if let Err(error) = commit(&consumer, &exact, CommitMode::Sync)
+            && !exact.is_empty()
+        {
+            tracing::warn!(%error, "The last progress could not be committed; it will be read again");
+        }
+        parts.iter().for_each(|part| self.shared.inbox().revoked(part));
+    }
+
+    fn take_changes(&mut self) {
+        for change in std::mem::take(&mut *unpoisoned(&self.consumer.context().changes)) {
+            match change {
+                Change::Assigned(parts) => {
+                    tracing::info!(?parts, "Reading");
+                    self.new.extend(parts);
+                    // Kafka's client has resumed them.
+                    self.paused = false;
+                }
+                Change::Revoked(parts) => {
+                    tracing::info!(?parts, "Reading no more");
+                    self.new.retain(|part| !parts.contains(part));
+                    for part in &parts {
+                        self.parts.remove(part);
+                        self.shared.inbox().revoked(part);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks how far those before us came, in partitions that are new here.
+    /// Until that is known nothing of them is taken.
+    fn learn(&mut self) {
+        if self.new.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::new();
+        for part in &self.new {
+            list.add_partition(&part.topic, part.partition);
+        }
+        let known = match self.consumer.committed_offsets(list, ASK) {
+            Ok(known) => known,
+            Err(error) => return tracing::debug!(%error, "Kafka does not say how far was read; it is asked again"),
+        };
+        for element in known.elements() {
+            let part = Part { reader: self.number, topic: element.topic().into(), partition: element.partition() };
+            let from = match element.offset() {
+                Offset::Offset(committed) => committed,
+                // Nobody has committed anything: the beginning.
+                _ => 0,
+            };
+            // Text of others makes the library panic that is not UTF-8.
+            let bound = catch_unwind(AssertUnwindSafe(|| reads::bound_of(element.metadata(), from))).unwrap_or(from);
+            self.shared.inbox().assigned(part.clone(), from);
+            self.parts.insert(part.clone(), Mine { reads: Reads::after(bound), committed: (from, bound) });
+            self.new.retain(|new| *new != part);
+        }
+    }
+
+    fn pause_or_resume(&mut self) {
+        let has_room = self.shared.inbox().has_room(!self.paused);
+        if has_room != self.paused {
+            return;
+        }
+        let changed = self.consumer.assignment().and_then(|all| match has_room {
+            true => self.consumer.resume(&all),
+            false => self.consumer.pause(&all),
+        });
+        match changed {
+            Ok(()) => self.paused = !has_room,
+            Err(error) => tracing::debug!(%error, "Reading could not be paused or resumed"),
+        }
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let part = Part { reader: self.number, topic: message.topic().into(), partition: message.partition() };
+        let offset = message.offset();
+        self.last_message = Instant::now();
+        while self.new.contains(&part) {
+            if self.stop.load(Ordering::SeqCst) {
+                return;
+            }
+            self.learn();
+        }
+        let Some(mine) = self.parts.get_mut(&part) else { return };
+        let payload = message.payload().unwrap_or_default();
+        meters::received(&part.topic, payload.len());
+        let place = Place { part: part.clone(), offset };
+        let read = match self.kind {
+            Kind::Activations | Kind::InStead => serde_json::from_slice(payload).map(|message| (message, vec![], 0)),
+            Kind::Retries => {
+                serde_json::from_slice(payload).map(|AgainRead { due, earlier, message }| (message, earlier, due))
+            }
+        };
+        let (activation, earlier, due) = match read {
+            Ok((message, earlier, due)) => (Arc::new(message), earlier, due),
+            Err(error) => {
+                meters::unreadable(&part.topic);
+                // Where it is wrong, not what it says.
+                let at = format!("{}:{}", error.line(), error.column());
+                tracing::error!(topic = %part.topic, offset, at, "A message cannot be read and is passed over");
+                return self.shared.inbox().unreadable(&place);
+            }
+        };
+        let activation: Arc<ActivationMessage> = activation;
+        if activation.blocking && !mine.reads.may_read(offset) {
+            let bound = mine.reads.wanted(offset);
+            if !self.reserve(&part, bound) {
+                // It is not given out before it is known that it may have been.
+                let back = self.consumer.seek(&part.topic, part.partition, Offset::Offset(offset), ASK);
+                if let Err(error) = back {
+                    tracing::debug!(%error, "A message is read again once its partition is ours again");
+                }
+                return;
+            }
+        }
+        let Some(mine) = self.parts.get(&part) else { return };
+        let incoming = Incoming {
+            message: activation,
+            earlier,
+            due,
+            written: listener::written(message),
+            doubtful: mine.reads.is_doubtful(offset),
+            in_stead: self.kind == Kind::InStead,
+            bytes: payload.len(),
+        };
+        let (wall, now) = (self.shared.wall(), self.shared.now());
+        self.shared.tell(|inbox| inbox.arrived(place, incoming, wall, now));
+        if let Some(bound) = mine.reads.ahead(offset + 1) {
+            self.reserve(&part, bound);
+        }
+    }
+
+    /// Writes up to where may be read from now on.
+    fn reserve(&mut self, part: &Part, bound: i64) -> bool {
+        let Some(position) = self.shared.inbox().position(part) else { return false };
+        let Some(mine) = self.parts.get_mut(part) else { return false };
+        match commit(&self.consumer, &[Progress { part, position, bound }], CommitMode::Sync) {
+            Ok(()) => {
+                mine.reads.grant(bound);
+                mine.committed = (position, bound);
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "Kafka did not take note of how far may be read");
+                false
+            }
+        }
+    }
+
+    fn commit_progress(&mut self) {
+        let quiet = self.last_message.elapsed() >= QUIET;
+        let ends = unpoisoned(&self.consumer.context().ends).clone();
+        let inbox = self.shared.inbox();
+        meters::held(inbox.load().0);
+        let mut progress = Vec::new();
+        for (part, mine) in &mut self.parts {
+            let Some(position) = inbox.position(part) else { continue };
+            let next = inbox.next_of(part);
+            if let Some(end) = ends.get(&(part.topic.to_string(), part.partition)) {
+                meters::lag(&part.topic, part.partition, end - next);
+            }
+            if quiet && let Some(bound) = mine.reads.quiet(next) {
+                // From now on nothing beyond it is given out, so that it may be written later.
+                mine.reads.grant(bound);
+            }
+            let now = (position, mine.reads.granted());
+            if now != mine.committed {
+                mine.committed = now;
+                progress.push(Progress { part, position, bound: now.1 });
+            }
+        }
+        drop(inbox);
+        // Not waited for: what is lost of it is committed with what follows.
+        if let Err(error) = commit(&self.consumer, &progress, CommitMode::Async) {
+            tracing::debug!(%error, "Progress is not committed for the moment");
+            self.parts.values_mut().for_each(|mine| mine.committed = NOTHING);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The bus on a real Kafka. The tests of this program share one, each with
+//! topics of its own; those that stop brokers start their own.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod claims;
+mod common;
+mod crashes;
+mod messages;
+mod outage;
+mod sequels;

@@ -12,7 +12,7 @@ CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO
 export RUST_BACKTRACE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build images test test-api test-clients bench bench-keep-warm check docs
+.PHONY: help run build images test test-api test-clients bench bench-keep-warm bench-placement check docs
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -53,6 +53,9 @@ bench: ## Floors and Whisker side by side, with ratios (docs/performance.md)
 
 bench-keep-warm: ## What each way of keeping containers warm costs, on a day of made-up traffic
 	$(CARGO) run --release --locked -q -p whisker-pool --example keep_warm
+
+bench-placement: ## What each way of choosing invokers costs, on made-up traffic, and how long a choice takes
+	$(CARGO) run --release --locked -q -p whisker-placement --example compare
 
 check: ## Format, lints, documentation, licences and known holes of dependencies
 	@scripts/install-deps.sh check

@@ -16,6 +16,11 @@
 //!    it, those that run the action before others, since their containers
 //!    need no start when it is its turn.
 //!
+//! With several controllers nobody knows what the others have idle where, but
+//! all have the same homes: what is at home is likely to be warm there, whoever
+//! had it started. So idle containers are not spared in 3, and the part of the
+//! share that is granted anyway is larger.
+//!
 //! The bound is a part of the share that is granted anyway, or somewhat more
 //! than what invokers have on average: as long as little is going on, actions
 //! stay where they are warm.
@@ -62,7 +67,7 @@ pub(crate) fn choose(fleet: &Fleet, what: &Use, config: &Config, dice: u64) -> O
         if room(invoker).free_mb < cost_mb || !within(invoker) {
             continue;
         }
-        if room(invoker).vacant_mb >= cost_mb {
+        if room(invoker).vacant_mb >= cost_mb || fleet.is_shared() {
             return Some((invoker, false));
         }
         fallback = fallback.or(Some(invoker));
@@ -82,7 +87,7 @@ fn forced(fleet: &Fleet, what: &Use, home: At, dice: u64) -> Option<usize> {
     let group = fleet.group(what.action.blackbox);
     let usable = |invoker: &usize| group.has(*invoker) && fleet.is_usable(*invoker);
     let places = what.places().filter(usable).take(WARM);
-    let others = [dice, dice >> 32].into_iter().filter_map(|dice| group.any(&fleet.rooms, dice));
+    let others = [dice, dice >> 32].into_iter().filter_map(|dice| group.any(dice));
     let home = group.ring.invoker(home).into_iter().filter(usable);
     home.chain(places).chain(others).reduce(|one, other| fleet.less_loaded(one, other))
 }

@@ -45,8 +45,9 @@ pub struct Config {
     /// [`Policy::Bounded`] asks.
     pub load_bound_percent: u32,
     /// Up to what load nobody is spared, in percent of an invoker's share: as
-    /// long as little is going on, actions stay at home. Only
-    /// [`Policy::Bounded`] asks.
+    /// long as little is going on, actions stay at home. Half of the rest is
+    /// added where controllers share invokers, since each knows only its own
+    /// runs. Only [`Policy::Bounded`] asks.
     pub load_floor_percent: u32,
     /// How many activations may be under way; beyond that they are refused.
     pub max_in_flight: usize,

@@ -64,6 +64,8 @@ pub(crate) struct Seat {
 pub(crate) struct Group {
     pub first: usize,
     pub count: usize,
+    /// The healthy ones, by number.
+    usable: Vec<usize>,
     /// For [`Policy::Sharding`].
     pub steps: Vec<usize>,
     /// For [`Policy::Bounded`].
@@ -119,6 +121,8 @@ impl Fleet {
         let (managed, blackboxes) = sharding::split(all, config.managed_fraction, config.blackbox_fraction);
         self.managed = Group::new(0, managed, config.policy);
         self.blackbox = Group::new(all - blackboxes, blackboxes, config.policy);
+        // Both groups are new, and know nobody yet.
+        self.rooms.fill(Room::NONE);
         for invoker in 0..all {
             self.refresh(invoker);
         }
@@ -126,6 +130,11 @@ impl Fleet {
 
     pub fn group(&self, blackbox: bool) -> &Group {
         if blackbox { &self.blackbox } else { &self.managed }
+    }
+
+    /// Whether other controllers use the same invokers.
+    pub fn is_shared(&self) -> bool {
+        self.controllers > 1
     }
 
     pub fn is_usable(&self, invoker: usize) -> bool {
@@ -207,7 +216,8 @@ impl Fleet {
         let seat = &self.seats[invoker];
         let load = i128::from(seat.booked_mb.saturating_add(cost_mb)) * 100;
         let share = i128::from(seat.share_mb);
-        if load <= share * i128::from(config.load_floor_percent) {
+        let floor = i128::from(config.load_floor_percent);
+        if load <= share * if self.is_shared() { i128::midpoint(floor, 100) } else { floor } {
             return true;
         }
         let booked = i128::from(self.booked_mb.saturating_add(cost_mb));
@@ -226,6 +236,10 @@ impl Fleet {
         let usable = seat.watch.state().is_usable();
         let free_mb = seat.share_mb - seat.booked_mb;
         let room = if usable { Room { free_mb, vacant_mb: free_mb - seat.idle_mb } } else { Room::NONE };
+        if usable != (self.rooms[invoker] != Room::NONE) {
+            self.managed.set_usable(invoker, usable);
+            self.blackbox.set_usable(invoker, usable);
+        }
         let counted = if usable { (seat.booked_mb, seat.share_mb) } else { (0, 0) };
         self.booked_mb += counted.0 - seat.counted.0;
         self.share_mb += counted.1 - seat.counted.1;
@@ -238,9 +252,21 @@ impl Fleet {
 
 impl Group {
     fn new(first: usize, count: usize, policy: Policy) -> Self {
-        match policy {
-            Policy::Sharding => Self { first, count, steps: sharding::steps(count), ring: Ring::default() },
-            Policy::Bounded => Self { first, count, steps: Vec::new(), ring: Ring::new(first, count) },
+        let (steps, ring) = match policy {
+            Policy::Sharding => (sharding::steps(count), Ring::default()),
+            Policy::Bounded => (Vec::new(), Ring::new(first, count)),
+        };
+        Self { first, count, usable: Vec::new(), steps, ring }
+    }
+
+    fn set_usable(&mut self, invoker: usize, usable: bool) {
+        if !self.has(invoker) {
+            return;
+        }
+        match (self.usable.binary_search(&invoker), usable) {
+            (Err(at), true) => self.usable.insert(at, invoker),
+            (Ok(at), false) => drop(self.usable.remove(at)),
+            (Ok(_), true) | (Err(_), false) => {}
         }
     }
 
@@ -249,11 +275,8 @@ impl Group {
     }
 
     /// A random one that is usable.
-    pub fn any(&self, rooms: &[Room], dice: u64) -> Option<usize> {
-        let members = rooms.get(self.first..self.first + self.count)?;
-        let usable = members.iter().filter(|room| **room != Room::NONE).count();
-        let wanted = dice.checked_rem(usable as u64)?;
-        let mut usable = members.iter().enumerate().filter(|(_, room)| **room != Room::NONE);
-        usable.nth(usize::try_from(wanted).ok()?).map(|(at, _)| self.first + at)
+    pub fn any(&self, dice: u64) -> Option<usize> {
+        let at = dice.checked_rem(self.usable.len() as u64)?;
+        self.usable.get(usize::try_from(at).ok()?).copied()
     }
 }

@@ -63,9 +63,13 @@ pub(crate) fn choose(fleet: &Fleet, what: &Use, dice: u64) -> Option<(usize, boo
         if room.free_mb >= cost_mb || (room != Room::NONE && what.has_slot(invoker)) {
             return Some((invoker, false));
         }
-        at = (at + step) % group.count;
+        // A division for each of a thousand would be most of the work.
+        at += step;
+        if at >= group.count {
+            at -= group.count;
+        }
     }
-    group.any(&fleet.rooms, dice).map(|invoker| (invoker, true))
+    group.any(dice).map(|invoker| (invoker, true))
 }
 
 #[cfg(test)]

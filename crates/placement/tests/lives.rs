@@ -152,7 +152,7 @@ impl World {
                 let member = member.expect("only healthy ones that may take it are chosen");
                 let room = |member: &whisker_placement::Member| member.share_mb as i64 - member.booked_mb as i64;
                 let cost = i64::from(want.action.memory_mb);
-                let joins = self.runs(placed.invoker.0, action) % want.action.concurrency as usize != 0;
+                let joins = !self.runs(placed.invoker.0, action).is_multiple_of(want.action.concurrency as usize);
                 if placed.forced {
                     assert!(usable.iter().all(|member| room(member) < cost), "someone has room: {usable:?}");
                 } else {

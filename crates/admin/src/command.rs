@@ -15,6 +15,27 @@ pub enum Command {
     /// Manage namespace-specific limits
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// Manage what is encrypted where it is kept
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+}
+
+/// What can be done with what is encrypted.
+#[derive(Debug, Clone, Subcommand, Serialize, Deserialize)]
+pub enum SecretsCommand {
+    /// Encrypt all users' keys and all parameters with the newest key: those in clear, and those of older keys
+    Renew,
+}
+
+/// What of the store a command may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It only looks.
+    Nothing,
+    /// Users and limits.
+    Users,
+    /// Actions and packages as well.
+    Everything,
 }
 
 /// What can be done with users.
@@ -118,15 +139,22 @@ pub enum LimitsCommand {
 }
 
 impl Command {
-    /// Whether it only looks.
-    pub fn only_reads(&self) -> bool {
+    /// What it may change.
+    pub fn changes(&self) -> Change {
         match self {
-            Self::User(UserCommand::Create { genonly, .. }) => *genonly,
-            Self::User(UserCommand::Get { .. } | UserCommand::Whois { .. } | UserCommand::List { .. })
-            | Self::Limits(LimitsCommand::Get { .. }) => true,
-            Self::User(UserCommand::Delete { .. } | UserCommand::Block { .. } | UserCommand::Unblock { .. })
-            | Self::Limits(LimitsCommand::Set { .. } | LimitsCommand::Delete { .. }) => false,
+            Self::User(UserCommand::Create { genonly: true, .. })
+            | Self::User(UserCommand::Get { .. } | UserCommand::Whois { .. } | UserCommand::List { .. })
+            | Self::Limits(LimitsCommand::Get { .. }) => Change::Nothing,
+            Self::User(UserCommand::Create { .. } | UserCommand::Delete { .. })
+            | Self::User(UserCommand::Block { .. } | UserCommand::Unblock { .. })
+            | Self::Limits(LimitsCommand::Set { .. } | LimitsCommand::Delete { .. }) => Change::Users,
+            Self::Secrets(SecretsCommand::Renew) => Change::Everything,
         }
+    }
+
+    /// Whether it reads all that there is, and can be broken off.
+    pub(crate) fn is_long(&self) -> bool {
+        matches!(self, Self::Secrets(SecretsCommand::Renew))
     }
 }
 

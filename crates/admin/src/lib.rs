@@ -2,7 +2,8 @@
 //!
 //! The commands are those of OpenWhisk's `wskadmin`, with its words, its
 //! outputs and its exit codes, so that scripts go on working. What it reads
-//! from CouchDB (`db get`, `syslog get`) is not here: there is none.
+//! from CouchDB (`db get`, `syslog get`) is not here: there is none. Of our
+//! own is `secrets renew`, for whoever has a new key.
 //!
 //! A [`Command`] is plain data: it is parsed from a command line and
 //! [`perform`]ed on a store. The store belongs to one process at a time, and
@@ -18,11 +19,12 @@ mod command;
 mod key;
 mod limits;
 mod perform;
+mod renew;
 mod socket;
 mod users;
 
 pub use answer::Answer;
-pub use command::{Command, Credentials, LimitsCommand, SetLimits, UserCommand};
+pub use command::{Change, Command, Credentials, LimitsCommand, SecretsCommand, SetLimits, UserCommand};
 pub use key::{NoRandomNumbers, fresh_key};
-pub use perform::perform;
+pub use perform::{Parts, perform};
 pub use socket::{Error, Socket, ask};

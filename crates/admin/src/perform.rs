@@ -1,15 +1,30 @@
 //! One command, done.
 
-use whisker_store::Subjects;
+use std::sync::Arc;
 
-use crate::{Answer, Command, limits, users};
+use whisker_secrets::Secrets;
+use whisker_store::{Entities, Subjects};
+
+use crate::{Answer, Command, SecretsCommand, limits, renew, users};
+
+/// What is administered.
+#[derive(Clone)]
+pub struct Parts {
+    /// Users and limits.
+    pub subjects: Arc<dyn Subjects>,
+    /// Actions and packages, for their parameters.
+    pub entities: Arc<dyn Entities>,
+    /// What those are encrypted with.
+    pub secrets: Arc<Secrets>,
+}
 
 /// Does what a command says. Commands read, then write: whoever performs them
 /// does so one at a time.
-pub async fn perform(subjects: &dyn Subjects, command: Command) -> Answer {
+pub async fn perform(parts: &Parts, command: Command) -> Answer {
     match command {
-        Command::User(command) => users::perform(subjects, command).await,
-        Command::Limits(command) => limits::perform(subjects, command).await,
+        Command::User(command) => users::perform(&*parts.subjects, command).await,
+        Command::Limits(command) => limits::perform(&*parts.subjects, command).await,
+        Command::Secrets(SecretsCommand::Renew) => renew::perform(parts).await,
     }
 }
 

@@ -20,7 +20,6 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -30,9 +29,8 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 use tokio_util::sync::CancellationToken;
-use whisker_store::Subjects;
 
-use crate::{Answer, Command, perform};
+use crate::{Answer, Change, Command, Parts, perform};
 
 /// The file's name in the data folder.
 const NAME: &str = "admin.sock";
@@ -43,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the command line waits for an answer: the server's store may be
 /// busy, and others' commands come first.
 const ANSWER: Duration = Duration::from_secs(60);
+/// And where all that there is has to be read.
+const LONG_ANSWER: Duration = Duration::from_secs(60 * 60);
 /// Commands that wait while one is performed; more are refused by the kernel.
 const BACKLOG: i32 = 64;
 /// Pause after the kernel refused a connection.
@@ -96,7 +96,7 @@ impl Socket {
 
     /// Performs what is asked until cancelled. `changed` is called after each
     /// command that may have changed something, before it is answered.
-    pub async fn run(self, subjects: Arc<dyn Subjects>, changed: impl Fn() + Send, cancel: CancellationToken) {
+    pub async fn run(self, parts: Parts, changed: impl Fn(Change) + Send, cancel: CancellationToken) {
         loop {
             let accepted = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -104,7 +104,7 @@ impl Socket {
             };
             let served = match accepted {
                 // A command that was begun is finished.
-                Ok((stream, _)) => serve(stream, &*subjects, &changed).await,
+                Ok((stream, _)) => serve(stream, &parts, &changed, &cancel).await,
                 Err(error) => {
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     Err(error)
@@ -124,7 +124,12 @@ impl Drop for Socket {
     }
 }
 
-async fn serve(mut stream: UnixStream, subjects: &dyn Subjects, changed: &(impl Fn() + Send)) -> io::Result<()> {
+async fn serve(
+    mut stream: UnixStream,
+    parts: &Parts,
+    changed: &(impl Fn(Change) + Send),
+    cancel: &CancellationToken,
+) -> io::Result<()> {
     let peer = stream.peer_cred()?.uid();
     if peer != 0 && peer != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("user {peer} is not the server's")));
@@ -134,10 +139,13 @@ async fn serve(mut stream: UnixStream, subjects: &dyn Subjects, changed: &(impl 
     tokio::time::timeout(PATIENCE, reader.read_to_end(&mut text)).await??;
     let answer = match serde_json::from_slice::<Command>(&text) {
         Ok(command) => {
-            let only_reads = command.only_reads();
-            let answer = perform(subjects, command).await;
-            if !only_reads {
-                changed();
+            let (change, is_long) = (command.changes(), command.is_long());
+            let answer = tokio::select! {
+                answer = perform(parts, command) => answer,
+                () = cancel.cancelled(), if is_long => Answer::failed("the server ends: ask again when it is back"),
+            };
+            if change != Change::Nothing {
+                changed(change);
             }
             answer
         }
@@ -165,7 +173,7 @@ pub fn ask(data_dir: &Path, command: &Command) -> Result<Option<Answer>, Error> 
         Err(error) => return Err(failed(error)),
     };
     let exchange = || {
-        stream.set_read_timeout(Some(ANSWER))?;
+        stream.set_read_timeout(Some(if command.is_long() { LONG_ANSWER } else { ANSWER }))?;
         stream.set_write_timeout(Some(ANSWER))?;
         stream.write_all(&serde_json::to_vec(command)?)?;
         stream.shutdown(Shutdown::Write)?;

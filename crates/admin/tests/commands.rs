@@ -1,9 +1,12 @@
 //! What is typed, and what it says and does, on a store in memory.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+
 use clap::{FromArgMatches, Subcommand};
-use whisker_admin::{Answer, Command, perform};
-use whisker_store::{Memory, Subjects};
+use whisker_admin::{Answer, Command, Parts, perform};
+use whisker_secrets::{Algorithm, Key, Secrets};
+use whisker_store::{Document, Entities, Memory, Subjects, testing::samples};
 
 const KEY: &str =
     "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
@@ -14,17 +17,18 @@ fn parse(line: &str) -> Result<Command, clap::Error> {
     Command::from_arg_matches(&matches)
 }
 
-struct Admin(Memory);
+struct Admin(Arc<Memory>, Arc<Secrets>);
 
 impl Admin {
     fn new() -> Admin {
-        Admin(Memory::new())
+        Admin(Arc::new(Memory::new()), Arc::default())
     }
 
     async fn ask(&self, line: &str) -> Answer {
         // As it travels to a server.
         let command = serde_json::to_string(&parse(line).unwrap()).unwrap();
-        perform(&self.0, serde_json::from_str(&command).unwrap()).await
+        let parts = Parts { subjects: self.0.clone(), entities: self.0.clone(), secrets: self.1.clone() };
+        perform(&parts, serde_json::from_str(&command).unwrap()).await
     }
 
     /// Does what is typed, and compares what it says: lines, or complaints
@@ -109,7 +113,7 @@ async fn what_makes_no_sense_is_refused_before_anything_is_done() {
     }
     assert_eq!(admin.ask("user create anna-b --namespace a/b").await.code, 2);
     assert_eq!(admin.ask("limits set a/b --firesPerMinute 1").await.code, 2);
-    assert!(admin.0.list().await.unwrap().is_empty());
+    assert!(Subjects::list(&*admin.0).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -126,7 +130,7 @@ async fn genonly_stores_nothing() {
     let admin = Admin::new();
     assert_eq!(admin.ask("user create anna-b --genonly").await.lines.len(), 1);
     admin.says(&format!("user create anna-b -g -u {KEY}"), KEY).await;
-    assert!(admin.0.list().await.unwrap().is_empty());
+    assert!(Subjects::list(&*admin.0).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -165,4 +169,53 @@ fn wrong_usage_is_told_before_a_store_is_opened() {
     for line in ["", "user", "user block", "user list space -p 0", "limits set", "limits set s --maxPayloadSize 1"] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
+}
+
+#[tokio::test]
+async fn parameters_get_the_newest_key() {
+    let key = |byte: char| Key::parse(Algorithm::Aes256, &format!("{}=", byte.to_string().repeat(43))).unwrap();
+    let with = |keys: &[char]| {
+        let secrets = Secrets::new(keys.iter().copied().map(key));
+        Arc::new(secrets.encrypting_with(Algorithm::Aes256).unwrap())
+    };
+    let mut admin = Admin::new();
+    admin.says("secrets renew", "1\nthere is no key to encrypt with: see --parameter-encryption").await;
+
+    let store = admin.0.clone();
+    let mut action = samples::action("ns/pkg/act", "code", 1);
+    action.parameters.set_value("a", "clear");
+    let Document::Package(mut package) = samples::package("ns/pkg", None, false, 2) else { panic!("another kind") };
+    package.parameters.set_value("b", 7);
+    let locked = with(&['E']).lock(package.parameters.clone()).unwrap();
+    let mut lost = package.clone();
+    lost.name = samples::parse("lost");
+    lost.parameters = with(&['I']).lock(package.parameters.clone()).unwrap();
+    package.parameters = locked;
+    for document in [
+        Document::Action(action),
+        Document::Action(samples::action("ns/plain", "code", 3)),
+        Document::Package(package),
+        Document::Package(lost.clone()),
+        samples::trigger("ns/t", 4),
+    ] {
+        Entities::put(&*store, &document, None).await.unwrap();
+    }
+    admin.1 = with(&['A', 'E']);
+    let left = "left as they are, since no key fits: 1\nns/lost";
+    admin.says("secrets renew", &format!("1\nwritten: 0 users, 2 actions and packages\n{left}")).await;
+    admin.says("secrets renew", &format!("1\nwritten: 0 users, 0 actions and packages\n{left}")).await;
+
+    let only = with(&['A']);
+    for (name, key, value) in [("ns/pkg/act", "a", "\"clear\""), ("ns/pkg", "b", "7")] {
+        let stored = Entities::get(&*store, &samples::parse(name)).await.unwrap();
+        let parameters = match stored.document {
+            Document::Action(action) => action.parameters,
+            Document::Package(package) => package.parameters,
+            other => panic!("{other:?}"),
+        };
+        let text = serde_json::value::to_raw_value(parameters.get(key).unwrap()).unwrap();
+        assert_eq!(only.unlock("aes-256", &text).unwrap().unwrap().get(), value);
+    }
+    let stored = Entities::get(&*store, &samples::parse("ns/lost")).await.unwrap();
+    assert_eq!(stored.document, Document::Package(lost));
 }

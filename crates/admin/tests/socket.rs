@@ -12,7 +12,7 @@ use std::{
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
-use whisker_admin::{Answer, Command, Socket, UserCommand, ask};
+use whisker_admin::{Answer, Command, Parts, Socket, UserCommand, ask};
 use whisker_store::Memory;
 
 struct Server {
@@ -25,10 +25,12 @@ impl Server {
     fn start(folder: &Path) -> Server {
         let (changes, cancel) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
         let (counter, socket) = (changes.clone(), Socket::open(folder).unwrap());
-        let changed = move || {
+        let changed = move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
         };
-        let task = tokio::spawn(socket.run(Arc::new(Memory::new()), changed, cancel.clone()));
+        let store = Arc::new(Memory::new());
+        let parts = Parts { subjects: store.clone(), entities: store, secrets: Arc::default() };
+        let task = tokio::spawn(socket.run(parts, changed, cancel.clone()));
         Server { changes, cancel, task }
     }
 

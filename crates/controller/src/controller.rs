@@ -16,7 +16,7 @@ use whisker_bus::Letters;
 use whisker_dispatch::Dispatch;
 use whisker_entity::{EntityName, EntityPath, Identity, Millis, Parameters, TransactionId};
 use whisker_secrets::Secrets;
-use whisker_store::{Activations, Entities, Subjects};
+use whisker_store::{Activations, Change, Entities, Subjects};
 
 use crate::{
     accept, actions, activations,
@@ -162,6 +162,12 @@ impl Controller {
     /// Forgets who may ask and within which limits, after these were changed:
     /// the next request sees what is stored.
     pub fn forget_identities(&self) {
+        self.authenticator.forget();
+    }
+
+    /// Forgets all that it has read, after much of it was changed.
+    pub fn forget_all(&self) {
+        self.documents.hear(&Change::Anything);
         self.authenticator.forget();
     }
 

@@ -42,6 +42,11 @@ impl Secrets {
         Ok(Self { current: Some(algorithm), ..self })
     }
 
+    /// Whether new values are encrypted.
+    pub fn is_encrypting(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// What else is encrypted at rest, with the same keys: sealed if parameters
     /// are encrypted, with the key that they are, and opened by whichever fits.
     pub fn seals(&self) -> Result<Seals, Error> {

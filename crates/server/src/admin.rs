@@ -1,14 +1,15 @@
 //! `whisker admin`: asks the server that has the data folder, or else opens
 //! the store itself.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::bail;
 use tokio::time::{Instant, sleep};
 use whisker_admin::{Answer, Command, ask, perform};
+use whisker_secrets::Secrets;
 
 use crate::{
-    configure,
+    configure, secrets,
     settings::{Admin, Durability},
     stores::{Place, is_in_use},
 };
@@ -22,13 +23,14 @@ const BETWEEN: Duration = Duration::from_millis(50);
 /// Does what is asked and tells it; the exit code.
 pub fn run(settings: Admin) -> anyhow::Result<u8> {
     let data_dir = settings.data_dir()?;
-    let place = configure::store(&settings.store, &data_dir, Durability::Process)?;
+    let secrets = Arc::new(secrets::read(&settings.keys)?);
+    let place = configure::store(&settings.store, &secrets.seals()?, &data_dir, Durability::Process)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(done(&data_dir, &place, settings.command))?;
+    let answer = runtime.block_on(done(&data_dir, &place, &secrets, settings.command))?;
     Ok(tell(&answer))
 }
 
-async fn done(data_dir: &Path, place: &Place, command: Command) -> anyhow::Result<Answer> {
+async fn done(data_dir: &Path, place: &Place, secrets: &Arc<Secrets>, command: Command) -> anyhow::Result<Answer> {
     // A typing error in the folder's name should not make a new server's.
     if let Some(folder) = place.folder()
         && !folder.join("store.db").exists()
@@ -44,7 +46,7 @@ async fn done(data_dir: &Path, place: &Place, command: Command) -> anyhow::Resul
             return Ok(answer);
         }
         match place.open().await {
-            Ok(store) => return Ok(perform(&*store.subjects, command).await),
+            Ok(store) => return Ok(perform(&store.administered(secrets), command).await),
             Err(error) if is_in_use(&error) && began.elapsed() < PATIENCE => sleep(BETWEEN).await,
             Err(error) => return Err(error),
         }

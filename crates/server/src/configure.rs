@@ -9,6 +9,7 @@ use whisker_controller::Limits;
 use whisker_entity::{Allowance, LimitRange, LimitRanges, Manifest};
 use whisker_pool::{KeepPolicy, Shape, Stem};
 use whisker_sandbox_process::Nat;
+use whisker_secrets::Seals;
 
 use crate::{
     retention::Kept,
@@ -23,13 +24,18 @@ use crate::{
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_COUNT: u64 = 10_000_000;
 
-/// Of the store that a URL names; of a file, `data_dir` is its folder unless
+/// Of the store that a URL names, with what is encrypted in it; of a file, `data_dir` is its folder unless
 /// the URL says otherwise.
 ///
 /// A password is never a flag of its own, since the command lines of all
 /// processes can be read by every user of a machine: a file has it, a variable
 /// of the environment, or, as `psql` and `curl` allow, the URL.
-pub fn store(settings: &settings::Store, data_dir: &Path, durability: Durability) -> anyhow::Result<Place> {
+pub fn store(
+    settings: &settings::Store,
+    seals: &Seals,
+    data_dir: &Path,
+    durability: Durability,
+) -> anyhow::Result<Place> {
     let variable = "WHISKER_STORE_PASSWORD";
     let password = match (&settings.password_file, env::var_os(variable)) {
         (None, None) => None,
@@ -39,7 +45,9 @@ pub fn store(settings: &settings::Store, data_dir: &Path, durability: Durability
         }
         (None, Some(text)) => Some(text.into_string().ok().with_context(|| format!("{variable} is no text"))?),
     };
-    place(&settings.url, password.as_deref().map(str::trim_end), data_dir, durability, settings.connections)
+    let password = password.as_deref().map(str::trim_end);
+    let place = place(&settings.url, password, data_dir, durability, settings.connections)?;
+    Ok(place.sealed_with(seals))
 }
 
 /// Where the store of a URL is.
@@ -75,12 +83,12 @@ pub fn place(
 }
 
 /// Of the journal of this name: the bus's, the spool's, the records'.
-pub fn journal(settings: &Serve, data_dir: &Path, name: &str) -> whisker_journal::Config {
+pub fn journal(settings: &Serve, seals: &Seals, data_dir: &Path, name: &str) -> whisker_journal::Config {
     let durability = match settings.durability {
         Durability::Process => whisker_journal::Durability::Process,
         Durability::Power => whisker_journal::Durability::Power,
     };
-    whisker_journal::Config { durability, ..whisker_journal::Config::new(data_dir.join(name)) }
+    whisker_journal::Config { durability, seals: seals.clone(), ..whisker_journal::Config::new(data_dir.join(name)) }
 }
 
 /// Which records are kept. What is in a CouchDB may be another's, and older
@@ -94,11 +102,11 @@ pub fn kept(settings: &Serve, place: &Place) -> Kept {
 }
 
 /// Of the bus.
-pub fn bus(settings: &Serve, data_dir: &Path) -> whisker_bus_embedded::Config {
+pub fn bus(settings: &Serve, seals: &Seals, data_dir: &Path) -> whisker_bus_embedded::Config {
     whisker_bus_embedded::Config {
         queue_messages: settings.queue_max,
         aside_messages: settings.retries_max,
-        ..whisker_bus_embedded::Config::new(journal(settings, data_dir, "bus"))
+        ..whisker_bus_embedded::Config::new(journal(settings, seals, data_dir, "bus"))
     }
 }
 

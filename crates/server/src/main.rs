@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Role::Serve(settings) => serve(&settings).map(|()| ExitCode::SUCCESS),
         Role::Doctor(settings) => doctor::run(&settings).map(|works| ExitCode::from(u8::from(!works))),
         Role::Admin(settings) => admin::run(settings).map(ExitCode::from),
-        Role::Store(settings) => store::run(settings.action).map(ExitCode::from),
+        Role::Store(settings) => store::run(settings).map(ExitCode::from),
     });
     match outcome {
         Ok(code) => code,

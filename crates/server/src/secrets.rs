@@ -1,4 +1,4 @@
-//! The keys that parameters are encrypted with, read from where the settings say.
+//! The keys that things are encrypted with where they are kept, read from where the settings say.
 //!
 //! A key is a file, or a variable of the environment, and never a flag: the
 //! command lines of all processes can be read by every user of a machine.
@@ -8,10 +8,10 @@ use std::{env, fs, os::unix::fs::MetadataExt, path::Path};
 use anyhow::{Context, bail};
 use whisker_secrets::{Algorithm, Key, Secrets};
 
-use crate::settings::{Encryption, Serve};
+use crate::settings::{Encryption, Keys};
 
 /// Reads the keys there are.
-pub fn read(settings: &Serve) -> anyhow::Result<Secrets> {
+pub fn read(settings: &Keys) -> anyhow::Result<Secrets> {
     let aes128 = keys(Algorithm::Aes128, settings.aes_128_key_file.as_deref(), "WHISKER_AES_128_KEY")?;
     let aes256 = keys(Algorithm::Aes256, settings.aes_256_key_file.as_deref(), "WHISKER_AES_256_KEY")?;
     let secrets = Secrets::new(aes128.into_iter().chain(aes256));
@@ -20,7 +20,7 @@ pub fn read(settings: &Serve) -> anyhow::Result<Secrets> {
         Encryption::Aes128 => (Algorithm::Aes128, "--aes-128-key-file or WHISKER_AES_128_KEY"),
         Encryption::Aes256 => (Algorithm::Aes256, "--aes-256-key-file or WHISKER_AES_256_KEY"),
     };
-    secrets.encrypting_with(algorithm).with_context(|| format!("parameters are to be encrypted: use {where_from}"))
+    secrets.encrypting_with(algorithm).with_context(|| format!("there is something to encrypt: use {where_from}"))
 }
 
 /// Keys are lines, the newest one first.

@@ -52,7 +52,8 @@ pub enum Role {
 const STORE_HELP: &str = "\
 A store is sqlite (the user's data folder), sqlite:FOLDER, or a URL as --store of
 `whisker serve` takes it. No server should use either while it is copied; a
-sqlite folder that a server has is refused.
+sqlite folder that a server has is refused. Where users' keys are encrypted, the
+settings of the server for that are needed; the copy is encrypted if they say so.
 
 Try it:
   whisker store check sqlite
@@ -61,6 +62,9 @@ Try it:
 /// Settings of `whisker store`.
 #[derive(Debug, Args)]
 pub struct StoreCommand {
+    /// What is encrypted in them.
+    #[command(flatten)]
+    pub keys: Keys,
     /// What to do.
     #[command(subcommand)]
     pub action: StoreAction,
@@ -125,7 +129,8 @@ folder: the server's user, or root; or for whoever may write the database that
 Try it:
   whisker admin user create alice
   whisker admin limits set alice --invocationsPerMinute 600 --maxActionMemory 1024
-  whisker admin user block alice";
+  whisker admin user block alice
+  whisker admin secrets renew";
 
 /// Settings of `whisker admin`.
 #[derive(Debug, Args)]
@@ -139,6 +144,9 @@ pub struct Admin {
     /// Which store
     #[command(flatten)]
     pub store: Store,
+    /// What is encrypted in it.
+    #[command(flatten)]
+    pub keys: Keys,
     /// What to do.
     #[command(subcommand)]
     pub command: whisker_admin::Command,
@@ -223,15 +231,9 @@ pub struct Serve {
     #[arg(long, env = "WHISKER_RETRIES_MAX", default_value = "10000", help_heading = "Keeping")]
     pub retries_max: usize,
 
-    /// How parameters of actions and packages are encrypted where they are kept
-    #[arg(long, env = "WHISKER_PARAMETER_ENCRYPTION", default_value = "off", help_heading = "Keeping")]
-    pub parameter_encryption: Encryption,
-    /// File with the key for aes-128: the base64 of 16 random bytes. Also read to decrypt what was encrypted before
-    #[arg(long, env = "WHISKER_AES_128_KEY_FILE", help_heading = "Keeping")]
-    pub aes_128_key_file: Option<PathBuf>,
-    /// File with the key for aes-256: the base64 of 32 random bytes
-    #[arg(long, env = "WHISKER_AES_256_KEY_FILE", help_heading = "Keeping")]
-    pub aes_256_key_file: Option<PathBuf>,
+    /// What is encrypted.
+    #[command(flatten)]
+    pub keys: Keys,
 
     /// What runs user code: sandboxed processes of this host, or containers of a Docker daemon
     #[arg(long, env = "WHISKER_CONTAINERS", default_value = "sandbox", help_heading = "Containers")]
@@ -360,6 +362,21 @@ pub struct Store {
     pub connections: usize,
 }
 
+/// What is encrypted where it is kept, and with which keys.
+#[derive(Debug, Args)]
+pub struct Keys {
+    /// Whether parameters of actions and packages, users' keys and what waits on disk are encrypted, and with
+    /// which kind of key
+    #[arg(long, env = "WHISKER_PARAMETER_ENCRYPTION", default_value = "off", global = true, help_heading = "Keeping")]
+    pub parameter_encryption: Encryption,
+    /// File with the key for aes-128: the base64 of 16 random bytes. Also read to decrypt what was encrypted before
+    #[arg(long, env = "WHISKER_AES_128_KEY_FILE", value_name = "FILE", global = true, help_heading = "Keeping")]
+    pub aes_128_key_file: Option<PathBuf>,
+    /// File with the key for aes-256: the base64 of 32 random bytes
+    #[arg(long, env = "WHISKER_AES_256_KEY_FILE", value_name = "FILE", global = true, help_heading = "Keeping")]
+    pub aes_256_key_file: Option<PathBuf>,
+}
+
 /// What `whisker admin limits set` may raise for one namespace, up to the limits above.
 const NAMESPACE_LIMITS: &str = "Limits of namespaces that have none of their own (whisker admin limits set)";
 
@@ -381,7 +398,7 @@ pub enum Durability {
     Power,
 }
 
-/// How parameters are encrypted.
+/// How what is encrypted is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Encryption {
     /// They are not.

@@ -5,11 +5,12 @@ use std::{env, path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use whisker_secrets::Seals;
 use whisker_transfer::{Content, Stage, Whole};
 
 use crate::{
     configure, secrets,
-    settings::{Durability, StoreAction, data_dir},
+    settings::{Durability, StoreAction, StoreCommand, data_dir},
     stores::{Place, Stores},
 };
 
@@ -19,17 +20,18 @@ const DRAWN: Duration = Duration::from_millis(100);
 const CONNECTIONS: usize = 16;
 
 /// Does what is asked and tells it; the exit code.
-pub fn run(action: StoreAction) -> anyhow::Result<u8> {
+pub fn run(command: StoreCommand) -> anyhow::Result<u8> {
+    let seals = secrets::read(&command.keys)?.seals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        match action {
+        match command.action {
             StoreAction::Copy { from, from_password_file, to, to_password_file, resume } => {
-                let from = place(&from, from_password_file.as_deref(), "WHISKER_FROM_PASSWORD", true)?;
-                let to = place(&to, to_password_file.as_deref(), "WHISKER_TO_PASSWORD", false)?;
+                let from = place(&seals, &from, from_password_file.as_deref(), "WHISKER_FROM_PASSWORD", true)?;
+                let to = place(&seals, &to, to_password_file.as_deref(), "WHISKER_TO_PASSWORD", false)?;
                 copy(&from, &to, resume).await
             }
             StoreAction::Check { store, password_file } => {
-                check(&place(&store, password_file.as_deref(), "WHISKER_STORE_PASSWORD", true)?).await
+                check(&place(&seals, &store, password_file.as_deref(), "WHISKER_STORE_PASSWORD", true)?).await
             }
         }
     })
@@ -65,7 +67,13 @@ async fn check(place: &Place) -> anyhow::Result<u8> {
 }
 
 /// The place that a URL names, with its password. What is read must be there.
-fn place(url: &str, password_file: Option<&Path>, variable: &str, is_read: bool) -> anyhow::Result<Place> {
+fn place(
+    seals: &Seals,
+    url: &str,
+    password_file: Option<&Path>,
+    variable: &str,
+    is_read: bool,
+) -> anyhow::Result<Place> {
     let password = match (password_file, env::var(variable).ok()) {
         (Some(_), Some(_)) => bail!("{variable} is set, and a file is given as well: which of them is it?"),
         (Some(file), None) => {
@@ -76,7 +84,7 @@ fn place(url: &str, password_file: Option<&Path>, variable: &str, is_read: bool)
     let password = password.as_deref().map(str::trim_end);
     // The data folder is only looked for where nothing else is said.
     let folder = if url == "sqlite" { data_dir(None)? } else { Default::default() };
-    let place = configure::place(url, password, &folder, Durability::Process, CONNECTIONS)?;
+    let place = configure::place(url, password, &folder, Durability::Process, CONNECTIONS)?.sealed_with(seals);
     match place.folder() {
         Some(folder) if is_read && !folder.join("store.db").exists() => {
             bail!("{} holds no server's data", folder.display())

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use whisker_secrets::{Seals, Secrets};
 use whisker_store::{Activations, Entities, Subjects};
 use whisker_store_couchdb::CouchDb;
 use whisker_store_embedded::{Embedded, OpenError};
@@ -36,6 +37,18 @@ pub struct Stores {
 }
 
 impl Place {
+    /// With users' keys sealed. Not in a CouchDB, where subjects stay as
+    /// OpenWhisk reads them.
+    #[must_use]
+    pub fn sealed_with(mut self, seals: &Seals) -> Self {
+        match &mut self {
+            Place::Embedded(config) => config.seals = seals.clone(),
+            Place::Postgres(config) => config.seals = seals.clone(),
+            Place::CouchDb(_) => {}
+        }
+        self
+    }
+
     /// The folder, where it is one of this machine.
     pub fn folder(&self) -> Option<&PathBuf> {
         match self {
@@ -87,6 +100,15 @@ pub fn is_in_use(error: &anyhow::Error) -> bool {
 }
 
 impl Stores {
+    /// What of it administrators change.
+    pub fn administered(&self, secrets: &Arc<Secrets>) -> whisker_admin::Parts {
+        whisker_admin::Parts {
+            subjects: self.subjects.clone(),
+            entities: self.entities.clone(),
+            secrets: secrets.clone(),
+        }
+    }
+
     fn of<S: Entities + Activations + Subjects>(store: S) -> Self {
         let store = Arc::new(store);
         Self { entities: store.clone(), activations: store.clone(), subjects: store }

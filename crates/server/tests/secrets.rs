@@ -8,6 +8,8 @@ use whisker_testkit::Server;
 
 const AES_128: &str = "AAECAwQFBgcICQoLDA0ODw==";
 const AES_256: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/// Encrypted with another key.
+const LOST: &str = "AAAADP/+/fz7+vn49/b19I1j7+6Cbamljf1lXY/rlr5sGGi2O0TGsg==";
 const SECRETS: [&str; 3] = ["pack-s3cret", "action-s3cret", "init-s3cret"];
 
 const CODE: &str = "function main(p) { return { ...p, env: process.env.TOKEN } }";
@@ -113,14 +115,20 @@ fn keys_outlive_the_algorithm_and_a_missing_one_stops_the_run() {
     guest.put("actions/b", &action()).expect(200);
     assert_eq!(shown(&guest.get("actions/b").expect(200), "own").get("encryption"), None);
 
-    // Another key, since the variable counts where no file is given.
-    off.stop();
-    fs::write(&file, "AAAAAAAAAAAAAAAAAAAAAA==").unwrap();
-    let other = stopped.builder().start();
-    let record = result(&other.guest());
+    // Of a key that is gone.
+    let mut lost = action();
+    lost["parameters"][0] = json!({"key": "own", "encryption": "aes-128", "value": LOST});
+    guest.put("actions/a?overwrite=true", &lost).expect(200);
+    let record = result(&guest);
     let words = "The action was not run, since its parameter 'own' could not be decrypted.";
     assert_eq!(record["response"]["result"]["error"], words, "{record}");
     assert_eq!(record["response"]["status"], "application error");
+
+    // Nobody could ask a server that cannot read its users' keys.
+    off.stop();
+    fs::write(&file, "AAAAAAAAAAAAAAAAAAAAAA==").unwrap();
+    let (status, output) = stopped.builder().refused();
+    assert!(!status.success() && output.contains("encrypted with a key that is not there"), "{output}");
 }
 
 #[test]

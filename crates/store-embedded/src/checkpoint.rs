@@ -118,6 +118,12 @@ fn copy_all(writer: &Connection, mode: &str) {
     }
 }
 
+/// Empties the log, after what it holds has become nobody's business any more.
+/// Waits for readers as long as for any lock.
+pub(crate) fn empty(path: &Path) -> rusqlite::Result<()> {
+    checkpoint(&connection::checkpointer(path)?, "TRUNCATE").map(drop)
+}
+
 /// Answers how many pages of the log are copied now.
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<u32> {
     let copied = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(2))?;

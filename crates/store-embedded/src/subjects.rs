@@ -10,7 +10,7 @@ use whisker_secrets::Seals;
 use whisker_store::{Cursor, Error, Portion, Registered, Renewed, Scan, Subjects, sealed};
 
 use crate::{
-    Embedded,
+    Embedded, checkpoint,
     error::{corrupt, database},
     scan,
 };
@@ -104,7 +104,12 @@ impl Subjects for Embedded {
 
     async fn renew(&self, _after: Option<&Cursor>) -> Result<Renewed, Error> {
         let seals = self.seals.clone();
-        self.writer().write(0, move |changes| renew(&changes.connection, &seals)).await
+        let renewed = self.writer().write(0, move |changes| renew(&changes.connection, &seals)).await?;
+        if renewed.written > 0 {
+            let path = self.data_dir().join("store.db");
+            self.readers().long(move |_| checkpoint::empty(&path).map_err(database)).await?;
+        }
+        Ok(renewed)
     }
 }
 

@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc};
 
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
+use whisker_admin::{Change, Parts};
 use whisker_bus::Letters;
 use whisker_controller::Controller;
-use whisker_store::Subjects;
 
 /// A controller and its tasks.
 pub struct Front {
@@ -21,16 +21,11 @@ pub struct Front {
 
 impl Front {
     /// Starts what a controller needs besides requests.
-    pub fn start(
-        controller: Arc<Controller>,
-        letters: Arc<dyn Letters>,
-        data_dir: &Path,
-        subjects: Arc<dyn Subjects>,
-    ) -> Self {
+    pub fn start(controller: Arc<Controller>, letters: Arc<dyn Letters>, data_dir: &Path, administered: Parts) -> Self {
         let (stop_posting, stop_administering) = (CancellationToken::new(), CancellationToken::new());
         let heard = controller.clone();
         let hearing = tokio::spawn(async move { heard.hear_changes().await });
-        let administering = tokio::spawn(administer(data_dir, subjects, &controller, stop_administering.clone()));
+        let administering = tokio::spawn(administer(data_dir, administered, &controller, stop_administering.clone()));
         let posting = tokio::spawn(controller.clone().post_letters(letters, stop_posting.clone()));
         Self { controller, hearing, posting, administering, stop_posting, stop_administering }
     }
@@ -57,7 +52,7 @@ impl Front {
 /// there the server does its work all the same.
 fn administer(
     data_dir: &Path,
-    subjects: Arc<dyn Subjects>,
+    administered: Parts,
     controller: &Arc<Controller>,
     cancel: CancellationToken,
 ) -> impl Future<Output = ()> + Send + use<> {
@@ -65,7 +60,14 @@ fn administer(
     let controller = controller.clone();
     async move {
         match socket {
-            Ok(socket) => socket.run(subjects, move || controller.forget_identities(), cancel).await,
+            Ok(socket) => {
+                let changed = move |change| match change {
+                    Change::Nothing => {}
+                    Change::Users => controller.forget_identities(),
+                    Change::Everything => controller.forget_all(),
+                };
+                socket.run(administered, changed, cancel).await;
+            }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "users cannot be administered while this server runs");

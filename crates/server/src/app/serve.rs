@@ -23,18 +23,20 @@ use crate::{configure, platform::Process, retention, secrets, settings::Serve, s
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = Instant::now();
     let data_dir = settings.data_dir()?;
-    let secrets = Arc::new(secrets::read(settings)?);
+    let secrets = Arc::new(secrets::read(&settings.keys)?);
+    let seals = secrets.seals()?;
     let manifest = Arc::new(manifest()?);
 
     // First what belongs to one server at a time: a second one ends here.
-    let place = configure::store(&settings.store, &data_dir, settings.durability)?;
+    let place = configure::store(&settings.store, &seals, &data_dir, settings.durability)?;
     let store = place.open_patiently().await?;
-    let bus_config = whisker_bus_embedded::Config { now: Some(now()), ..configure::bus(settings, &data_dir) };
+    let bus_config = whisker_bus_embedded::Config { now: Some(now()), ..configure::bus(settings, &seals, &data_dir) };
     let (bus, recovered) = EmbeddedBus::open(bus_config).context("cannot open the bus")?;
     let bus = Arc::new(bus);
-    let spool = Spool::open(configure::journal(settings, &data_dir, "spool")).context("cannot open the spool")?;
+    let spool =
+        Spool::open(configure::journal(settings, &seals, &data_dir, "spool")).context("cannot open the spool")?;
     let pressure = spool.pressure();
-    let records = Records::open(configure::journal(settings, &data_dir, "records"), store.activations.clone())
+    let records = Records::open(configure::journal(settings, &seals, &data_dir, "records"), store.activations.clone())
         .context("cannot open the journal of promised records")?;
     if recovered.queued + recovered.interrupted + recovered.waiting + recovered.letters > 0 {
         tracing::info!(
@@ -68,7 +70,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
         },
     );
     records.recover();
-    let mut front = Front::start(controller.clone(), bus.clone(), &data_dir, store.subjects.clone());
+    let mut front = Front::start(controller.clone(), bus.clone(), &data_dir, store.administered(&secrets));
     let door = door.open(controller);
 
     let needs = Needs { id: InvokerId(0), bus: bus.clone(), stores: store.clone(), secrets, spool };

@@ -14,6 +14,7 @@
 mod ack;
 mod attempt;
 mod error;
+mod event;
 mod instance;
 mod message;
 mod ping;
@@ -27,6 +28,7 @@ use whisker_entity::ActivationId;
 pub use ack::{AckMessage, AckResponse, Acknowledgement};
 pub use attempt::{Attempt, Due, Letter};
 pub use error::Error;
+pub use event::{ActivationEvent, Event, EventBody, MetricEvent, MetricName};
 pub use instance::{Incarnation, InvokerInstance};
 pub use message::{ActivationMessage, ControllerId, InvokerId};
 pub use ping::{CacheInvalidation, CacheKey, ControllerPing, InvokerPing, News};
@@ -142,6 +144,16 @@ pub trait InvokerBus: Send + Sync + 'static {
     /// durable.
     async fn bury(&self, activation: ActivationId, _letter: Letter) -> Result<(), Error> {
         self.done(&[activation]).await
+    }
+}
+
+/// The way of user events to whoever wants them.
+#[async_trait]
+pub trait EventBus: Send + Sync + 'static {
+    /// Sends one. Under way when it returns, and lost if it fails: nobody's
+    /// activation waits for it. A bus of one process has nobody to tell.
+    async fn tell(&self, _event: &Event) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ use whisker_sandbox_process::Nat;
 use whisker_secrets::Seals;
 
 use crate::{
+    off_limits,
     retention::Kept,
     secrets,
     settings::{self, Durability, KeepWarmPolicy, Network, Serve},
@@ -230,20 +231,20 @@ pub fn url(settings: &Serve, address: SocketAddr) -> String {
 pub fn sandbox(settings: &Serve, data_dir: &Path, address: SocketAddr) -> whisker_sandbox_process::Config {
     let network = match settings.network {
         Network::Nat => {
-            whisker_sandbox_process::Network::Nat(Nat { denied: settings.network_deny.clone(), ..Nat::default() })
+            whisker_sandbox_process::Network::Nat(Nat { denied: off_limits::networks(settings), ..Nat::default() })
         }
         Network::None => whisker_sandbox_process::Network::None,
         Network::Host => whisker_sandbox_process::Network::Host,
     };
     let api_host = settings.api_host.clone().unwrap_or_else(|| url(settings, address));
-    whisker_sandbox_process::Config {
+    settings.preparing.set(whisker_sandbox_process::Config {
         network,
         cgroup_parent: settings.cgroup_parent.clone(),
         log_cap_bytes: settings.action_logs_max.0 + (1 << 20),
         environment: [("__OW_API_HOST".to_owned(), api_host)].into(),
         insecure_no_sandbox: settings.insecure_no_sandbox,
         ..whisker_sandbox_process::Config::new(data_dir.join("sandbox"))
-    }
+    })
 }
 
 /// Processors of this machine.

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use whisker_sandbox_docker::{Config, Network, PullPolicy};
 
 use crate::{
+    off_limits,
     settings::{self, Serve},
     units::duration,
 };
@@ -74,7 +75,7 @@ pub fn config(settings: &Serve, data_dir: &Path, address: SocketAddr, user_memor
     let docker = &settings.docker;
     let network = match (&docker.docker_network, settings.network) {
         (Some(name), _) => Network::Named(name.clone()),
-        (None, settings::Network::Nat) => Network::Guarded { outside: true, denied: settings.network_deny.clone() },
+        (None, settings::Network::Nat) => Network::Guarded { outside: true, denied: off_limits::networks(settings) },
         (None, settings::Network::None) => Network::Guarded { outside: false, denied: Vec::new() },
         (None, settings::Network::Host) => Network::Open,
     };

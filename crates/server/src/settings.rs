@@ -19,6 +19,7 @@ use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Su
 
 use crate::{
     docker::Docker,
+    preparing::Preparing,
     proxies::Cidr,
     units::{Size, duration},
 };
@@ -267,6 +268,9 @@ pub struct Serve {
     #[arg(long, env = "WHISKER_INSECURE_NO_SANDBOX", help_heading = "Containers")]
     pub insecure_no_sandbox: bool,
 
+    /// With `--containers sandbox`.
+    #[command(flatten)]
+    pub preparing: Preparing,
     /// With `--containers docker`.
     #[command(flatten)]
     pub docker: Docker,

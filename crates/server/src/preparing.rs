@@ -1,0 +1,37 @@
+//! Settings for what becomes of code before it runs in the sandbox.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use clap::Args;
+use whisker_sandbox_process::Config;
+
+use crate::units::{Size, duration};
+
+/// Settings that count with `--containers sandbox` only: images see to that
+/// themselves.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Containers' code, in the sandbox")]
+pub struct Preparing {
+    /// Disk for unpacked archives and compiled code; beyond it what was used longest ago goes first
+    #[arg(long, env = "WHISKER_CODE_CACHE", default_value = "4 GB")]
+    pub code_cache: Size,
+    /// Archives that are unpacked, and programs that are compiled, at once; more wait. Compilers take memory
+    /// besides that of containers, a gigabyte or two each
+    #[arg(long, env = "WHISKER_COMPILERS", default_value = "2")]
+    pub compilers: NonZeroUsize,
+    /// Longest that a program may be compiled, where its kind allows longer
+    #[arg(long, env = "WHISKER_COMPILE_TIME_MAX", default_value = "10m", value_parser = duration)]
+    pub compile_time_max: Duration,
+}
+
+impl Preparing {
+    /// The backend's settings with these.
+    pub fn set(&self, config: Config) -> Config {
+        Config {
+            artifact_bytes: self.code_cache.0,
+            makers: self.compilers.get(),
+            compile_time: self.compile_time_max,
+            ..config
+        }
+    }
+}

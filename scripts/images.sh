@@ -35,9 +35,10 @@ if [ $# -eq 0 ]; then
 fi
 
 target=$(uname -m)-unknown-linux-musl
-built=target/release
+targets=${CARGO_TARGET_DIR:-target}
+built=$targets/release
 if command -v rustup >/dev/null && rustup target list --installed | grep -qx "$target"; then
-    built=target/$target/release
+    built=$targets/$target/release
     set_target="--target $target"
 fi
 # shellcheck disable=SC2086 # none or two words

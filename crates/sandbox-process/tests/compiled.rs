@@ -7,7 +7,7 @@ mod common;
 use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use whisker_sandbox::{Code, Container, InitEnd, RunEnd, Sandbox, testing::contract};
+use whisker_sandbox::{Code, Container, Ended, InitEnd, RunEnd, Sandbox, testing::contract};
 use whisker_sandbox_process::ProcessSandbox;
 
 /// Compilers take their time on a busy machine.
@@ -206,6 +206,22 @@ async fn a_bare_action_loop_program_speaks_for_itself() {
     assert!(matches!(&end, RunEnd::Nonsense(text) if text.starts_with("{\"token\":\"it's")), "{end:?}");
     let logs = container.logs(contract::activation(2), 1 << 20).await;
     assert_eq!(logs.lines[0].text, "a line of log");
+}
+
+/// As in OpenWhisk's images of these languages, which wait for the word too: it
+/// has the time of an initialisation, and then it is gone.
+#[tokio::test]
+async fn an_action_loop_program_that_does_not_say_that_it_is_ready_is_not() {
+    let own = common::sandbox_with(|_| {});
+    let script = "#!/bin/sh\n[ \"$__OW_WAIT_FOR_ACK\" = 1 ] && echo 'it should' >&2\n\
+                  while read -r line; do echo '{}' >&3; done\n";
+    let container = own.start(common::start("go:1.20", 128)).await.unwrap();
+    let init = contract::init(1, &Code::Binary(script.into()));
+    let end = container.init(init, Duration::from_secs(1)).await.unwrap();
+    assert!(matches!(end, InitEnd::Ended(Ended::TimedOut)), "{end:?}");
+    let logs = container.logs(contract::activation(1), 1 << 20).await;
+    assert_eq!(logs.lines[0].text, "it should", "{logs:?}");
+    container.destroy().await;
 }
 
 #[tokio::test]

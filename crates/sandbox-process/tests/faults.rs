@@ -5,13 +5,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use common::{PATIENCE, loaded, once, sandbox_with, start};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 use whisker_sandbox::{Code, Container, Ended, Error, InitEnd, RunEnd, Sandbox, testing::contract};
-use whisker_testkit::{Memory, alone};
+use whisker_testkit::{Archive, Memory, alone, bomb, escapes};
 
 const ECHO: &str = "def main(args):\n    return args\n";
 
@@ -190,6 +190,40 @@ async fn an_archive_is_unpacked_where_the_launcher_looks() {
     let end = container.init(contract::init(1, &code), PATIENCE).await;
     let Ok(InitEnd::Failed(error)) = end else { panic!("{end:?}") };
     assert!(error.to_string().contains("The file type is unsupported"), "{error}");
+    container.destroy().await;
+}
+
+#[tokio::test]
+async fn archives_that_lead_out_are_refused() {
+    let sandbox = sandbox_with(|_| {});
+    let folder = sandbox.folder.path().to_str().unwrap().to_owned();
+    for (name, archive) in escapes(&folder, || Archive::default().file("__main__.py", ECHO)) {
+        let container = sandbox.start(start("python:3.11", 128)).await.unwrap();
+        let code = Code::Binary(archive.bytes().into());
+        let end = container.init(contract::init(1, &code), PATIENCE).await.unwrap();
+        let InitEnd::Failed(said) = end else { panic!("{name}: {end:?}") };
+        assert!(said.as_str().unwrap().starts_with("The action's archive has "), "{name}: {said}");
+        let found = Command::new("find").args([&folder, "/tmp", "/etc", "-maxdepth", "6", "-name", "escaped"]).output();
+        assert_eq!(String::from_utf8_lossy(&found.unwrap().stdout), "", "{name}");
+        container.destroy().await;
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_of_ten_gigabytes_is_refused_in_little_memory() {
+    if !alone("a_bomb_of_ten_gigabytes_is_refused_in_little_memory", &[]) {
+        return;
+    }
+    let sandbox = sandbox_with(|_| {});
+    let code = Code::Binary(bomb().into());
+    let container = sandbox.start(start("python:3.11", 128)).await.unwrap();
+    let (started, memory) = (Instant::now(), Memory::watch());
+    let end = container.init(contract::init(1, &code), PATIENCE).await.unwrap();
+    let (took, grown) = (started.elapsed(), memory.grown_bytes());
+    eprintln!("a bomb of ten gigabytes is refused after {took:?} with {} KB more", grown >> 10);
+    let InitEnd::Failed(said) = end else { panic!("{end:?}") };
+    assert!(said.as_str().unwrap().contains("would unpack to more than"), "{said}");
+    assert!(grown < 100 << 20, "{grown} bytes more");
     container.destroy().await;
 }
 

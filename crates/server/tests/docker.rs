@@ -68,6 +68,7 @@ fn actions_run_in_containers_of_docker() {
     hello_in_two_languages(&server);
     a_black_box(&server);
     faults(&server);
+    keys(&server);
 
     // What is killed leaves its containers, and the next life removes them.
     assert!(!containers(docker).is_empty());
@@ -111,6 +112,22 @@ fn a_black_box(server: &Server) {
     assert_eq!(record["response"]["result"], json!({ "code": "some", "given": {} }));
     let record = guest.record(record["activationId"].as_str().expect("records have ids"));
     assert_eq!(logs(&record), ["stdout: called by guest"]);
+}
+
+/// No process of a container has the key, unless its action is to have it.
+fn keys(server: &Server) {
+    let guest = server.guest();
+    let code = "import os\ndef main(args):\n    seen = ''\n    for name in os.listdir('/proc'):\n        try:\n            \
+                seen += open(f'/proc/{name}/environ').read()\n        except OSError:\n            pass\n    \
+                return {'environment': seen + str(dict(os.environ))}\n";
+    for (name, provided) in [("keyed", true), ("keyless", false)] {
+        let exec = json!({ "kind": "python:3.11", "code": code });
+        let annotations = json!([{ "key": "provide-api-key", "value": provided }]);
+        guest.action(name, &json!({ "exec": exec, "annotations": annotations }));
+        let seen = guest.result(name, &json!({}))["environment"].to_string();
+        assert_eq!(seen.contains(whisker_testkit::GUEST), provided, "{name}");
+        assert_eq!(seen.contains("__OW_API_KEY"), provided, "{name}");
+    }
 }
 
 fn faults(server: &Server) {

@@ -36,7 +36,7 @@ mod tls;
 mod wire;
 
 pub use alone::{Memory, alone};
-pub use archive::{Archive, base64};
+pub use archive::{Archive, base64, bomb, escapes};
 pub use client::{Client, Request, Response};
 pub use couchdb::CouchDb;
 pub use docker::Docker;

@@ -4,11 +4,17 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 use whisker_sandbox::{Code, Container, Ended, InitEnd, RunEnd, Sandbox, testing::contract};
-use whisker_testkit::Memory;
+use whisker_sandbox_docker::DockerSandbox;
+use whisker_testkit::{Archive, Memory, bomb, escapes};
 
-use crate::common::{PATIENCE, PYTHON, alone, foreign, lines, loaded, once, python, sandbox_with, start};
+use crate::common::{
+    PATIENCE, PYTHON, alone, config, docker, foreign, lines, loaded, once, python, sandbox_with, start,
+};
 
 const ECHO: &str = "def main(args):\n    return args\n";
 
@@ -179,19 +185,38 @@ def main(args):
 }
 
 #[tokio::test]
-async fn an_archive_that_leads_out_is_refused() {
+async fn archives_that_lead_out_are_refused() {
+    let config = spawn_blocking(config).await.unwrap();
+    let filter = format!("label=whisker.instance={}", config.instance);
+    let sandbox = DockerSandbox::connect(config).await.unwrap();
+    let archives = escapes("/tmp", || Archive::default().file("__main__.py", ECHO));
+    for (name, archive) in archives {
+        let container = sandbox.start(start(PYTHON, 128)).await.unwrap();
+        let code = Code::Binary(archive.bytes().into());
+        let end = container.init(contract::init(1, &code), PATIENCE).await.unwrap();
+        let InitEnd::Failed(said) = end else { panic!("{name}: {end:?}") };
+        assert!(said.as_str().unwrap().starts_with("The action's archive has "), "{name}: {said}");
+        let filter = filter.clone();
+        let found = spawn_blocking(move || {
+            let id = docker().ask(&["ps", "-q", "--filter", &filter]);
+            docker().ask(&["exec", &id, "sh", "-c", "find / -name '*escaped*' -not -path '/proc/*' 2>/dev/null; true"])
+        });
+        assert_eq!(found.await.unwrap(), "", "{name}");
+        container.destroy().await;
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_of_ten_gigabytes_is_refused_in_little_memory() {
     let sandbox = sandbox_with(|_| {}).await;
-    let mut archive = tempfile::NamedTempFile::new().unwrap();
-    let script =
-        "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1], 'w')\nz.writestr('../../tmp/out', 'x')\nz.close()\n";
-    let made = std::process::Command::new("python3").args(["-c", script]).arg(archive.path()).status().unwrap();
-    assert!(made.success());
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(archive.as_file_mut(), &mut bytes).unwrap();
-    let container = sandbox.start(start(PYTHON, 128)).await.unwrap();
-    let end = container.init(contract::init(1, &Code::Binary(bytes.into())), PATIENCE).await.unwrap();
+    let code = Code::Binary(spawn_blocking(bomb).await.unwrap().into());
+    // Whoever took more would be killed instead.
+    let container = sandbox.start(start(PYTHON, 100)).await.unwrap();
+    let started = Instant::now();
+    let end = container.init(contract::init(1, &code), PATIENCE).await.unwrap();
+    eprintln!("a bomb of ten gigabytes is refused after {:?}", started.elapsed());
     let InitEnd::Failed(said) = end else { panic!("{end:?}") };
-    assert!(said.as_str().unwrap().contains("unsafe path"), "{said}");
+    assert!(said.as_str().unwrap().contains("would unpack to more than"), "{said}");
     container.destroy().await;
 }
 

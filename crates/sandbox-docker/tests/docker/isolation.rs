@@ -1,6 +1,6 @@
 //! What confines user code.
 
-use std::net::TcpListener;
+use std::{collections::BTreeSet, net::TcpListener, process::Command};
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
@@ -127,6 +127,8 @@ def main(args):
     return {":".join(map(str, address)): tried(address) for address in args["addresses"]}
 "#;
 
+/// Neither what listens on this host, a database and a queue among it, nor
+/// another action, nor metadata, nor a database elsewhere.
 #[tokio::test]
 async fn neither_host_nor_neighbours_nor_metadata_are_within_reach() {
     for outside in [true, false] {
@@ -134,8 +136,9 @@ async fn neither_host_nor_neighbours_nor_metadata_are_within_reach() {
         config.network = Network::Guarded { outside, denied: vec!["198.51.100.0/24".into()] };
         let filter = format!("label=whisker.instance={}", config.instance);
         let sandbox = DockerSandbox::connect(config).await.unwrap();
-        let service = TcpListener::bind("0.0.0.0:0").unwrap();
-        let port = service.local_addr().unwrap().port();
+        // One for all, one for this host alone.
+        let services = [TcpListener::bind("0.0.0.0:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap()];
+        let ports = services.each_ref().map(|service| service.local_addr().unwrap().port());
         let neighbour = loaded(&sandbox, PYTHON, 128, KNOCKS).await;
         let container = loaded(&sandbox, PYTHON, 128, KNOCKS).await;
         let seen = spawn_blocking(move || {
@@ -146,10 +149,11 @@ async fn neither_host_nor_neighbours_nor_metadata_are_within_reach() {
         });
         let seen = seen.await.unwrap();
         assert_eq!(seen.lines().count(), 2, "{seen}");
-        let mut targets = vec![json!(["169.254.169.254", 80]), json!(["198.51.100.1", 80])];
-        for (gateway, address) in seen.lines().filter_map(|line| line.split_once(' ')) {
-            targets.extend([json!([gateway, port]), json!([address, 8080])]);
-        }
+        let gateways = seen.lines().filter_map(|line| line.split(' ').next().map(str::to_owned));
+        let hosts: BTreeSet<String> = gateways.chain(host_addresses()).chain(["127.0.0.1".to_owned()]).collect();
+        let mut targets = vec![json!(["169.254.169.254", 80]), json!(["198.51.100.1", 5432])];
+        targets.extend(hosts.iter().flat_map(|host| ports.map(|port| json!([host, port]))));
+        targets.extend(seen.lines().filter_map(|line| Some(json!([line.split(' ').nth(1)?, 8080]))));
         let end = container.run(contract::run(2, &json!({ "addresses": targets })), PATIENCE).await;
         let seen = contract::answer(end);
         let reached: Vec<_> = seen.as_object().unwrap().iter().filter(|(_, said)| *said == "reached").collect();
@@ -159,4 +163,12 @@ async fn neither_host_nor_neighbours_nor_metadata_are_within_reach() {
         container.destroy().await;
         neighbour.destroy().await;
     }
+}
+
+/// This host's own addresses.
+fn host_addresses() -> Vec<String> {
+    let output = Command::new("ip").args(["-4", "-o", "addr"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let addresses = text.lines().filter_map(|line| line.split_whitespace().nth(3)?.split('/').next());
+    addresses.map(str::to_owned).collect()
 }

@@ -15,8 +15,11 @@ use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
+    types::RDKafkaErrorCode,
 };
+use tokio::time::Instant;
 use whisker_entity::Millis;
 
 use crate::{
@@ -70,9 +73,10 @@ impl Listener {
         let mut list = TopicPartitionList::new();
         let mut partial = Vec::new();
         for (topic, from) in topics {
-            for partition in partitions(&consumer, topic, config.send_timeout)? {
+            let patience = config.send_timeout;
+            for partition in patiently(patience, || partitions(&consumer, topic, patience))? {
                 let (low, high) =
-                    consumer.fetch_watermarks(topic, partition, config.send_timeout).map_err(Error::Cluster)?;
+                    patiently(patience, || consumer.fetch_watermarks(topic, partition, patience).map(Some))?;
                 let first = match from {
                     From::Now => high,
                     From::Last(count) => low.max(high - i64::try_from(*count).unwrap_or(i64::MAX)),
@@ -112,18 +116,31 @@ impl Drop for Listener {
     }
 }
 
-fn partitions(consumer: &BaseConsumer<Plain>, topic: &str, patience: Duration) -> Result<Vec<i32>, Error> {
-    let began = tokio::time::Instant::now();
+/// Asks until there is an answer: brokers learn one after the other of a topic
+/// that was just made, and who leads it.
+pub(crate) fn patiently<T>(patience: Duration, mut ask: impl FnMut() -> KafkaResult<Option<T>>) -> Result<T, Error> {
+    let began = Instant::now();
     loop {
-        let metadata = consumer.fetch_metadata(Some(topic), patience).map_err(Error::Cluster)?;
-        let partitions: Vec<i32> =
-            metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
-        // One that was just made may not be known everywhere.
-        if !partitions.is_empty() || began.elapsed() > patience {
-            return Ok(partitions);
+        let late = began.elapsed() > patience;
+        match ask() {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) if late => return Err(Error::Cluster(KafkaError::Global(RDKafkaErrorCode::UnknownTopic))),
+            Err(error) if late => return Err(Error::Cluster(error)),
+            Ok(None) | Err(_) => thread::park_timeout(POLL),
         }
-        thread::park_timeout(POLL);
     }
+}
+
+/// The partitions of a topic; none while it is not known everywhere.
+pub(crate) fn partitions(
+    consumer: &BaseConsumer<Plain>,
+    topic: &str,
+    patience: Duration,
+) -> KafkaResult<Option<Vec<i32>>> {
+    let metadata = consumer.fetch_metadata(Some(topic), patience)?;
+    let partitions: Vec<i32> =
+        metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|partition| partition.id()).collect();
+    Ok(Some(partitions).filter(|partitions| !partitions.is_empty()))
 }
 
 struct Work<T> {

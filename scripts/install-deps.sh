@@ -16,6 +16,10 @@ need() {
 # SQLite is compiled from C; bwrap, ip and nft make containers; node and python3
 # are the runtimes, where Debian's packages put them: containers see /usr.
 need cc gcc
+# Kafka's client is compiled from C and C++, with the TLS that it uses.
+need c++ g++
+need make make
+perl -MFindBin -MIPC::Cmd -e 1 2>/dev/null || packages="$packages perl"
 need curl curl
 need bwrap bubblewrap
 need ip iproute2
@@ -27,6 +31,8 @@ if [ "$task" = test ]; then
     need dockerd docker.io
     need ruby ruby
     need php php-cli
+    # Fetches Kafka and ZooKeeper, which the tests start, when they first need them.
+    need mvn maven
     need openssl openssl
     [ -x /usr/sbin/nginx ] || need nginx nginx-light
     # Toolchains where containers see them, which is below /usr.

@@ -94,19 +94,19 @@ pub struct Claims {
     order: VecDeque<ActivationId>,
     kept: usize,
     /// Of messages written until then, claims may be forgotten.
-    horizon: Millis,
+    horizon: Option<Millis>,
 }
 
 impl Claims {
     /// No claims yet. At most so many are kept, the oldest are forgotten: what
     /// may have been claimed and is forgotten counts as begun.
     pub fn new(kept: usize) -> Self {
-        Self { entries: HashMap::new(), order: VecDeque::new(), kept: kept.max(1), horizon: 0 }
+        Self { entries: HashMap::new(), order: VecDeque::new(), kept: kept.max(1), horizon: None }
     }
 
     /// What was written before this time was not read.
     pub fn unknown_until(&mut self, time: Millis) {
-        self.horizon = self.horizon.max(time);
+        self.horizon = self.horizon.max(Some(time));
     }
 
     /// Takes in what was read, in the topic's order. Says of a claim what it
@@ -144,13 +144,17 @@ impl Claims {
         let Facts { activation, run, blocking, doubtful, written } = facts;
         match self.entries.get(&activation) {
             // Claims that old may be forgotten, and who read a blocking one ran it.
-            None if doubtful && (blocking || written <= self.horizon + SKEW_MS) => Verdict::Interrupted,
+            None if doubtful && (blocking || self.may_be_forgotten(written)) => Verdict::Interrupted,
             None => Verdict::Run,
             Some(entry) if entry.over || entry.run > run => Verdict::Over,
             Some(entry) if entry.run < run => Verdict::Run,
             Some(Entry { by: Some(by), .. }) if alive(*by) => Verdict::Wait,
             Some(_) => Verdict::Interrupted,
         }
+    }
+
+    fn may_be_forgotten(&self, written: Millis) -> bool {
+        self.horizon.is_some_and(|horizon| written <= horizon.saturating_add(SKEW_MS))
     }
 
     /// Who claimed the latest run of an activation that is not over.

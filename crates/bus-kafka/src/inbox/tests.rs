@@ -1,1 +1,324 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
 
+use proptest::prelude::*;
+use whisker_bus::{Incarnation, InvokerInstance, InvokerPing};
+use whisker_entity::{ByteSize, Status};
+
+use super::*;
+
+const NOW: Duration = Duration::from_secs(100);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn me() -> Claimant {
+    Claimant { invoker: InvokerId(0), incarnation: Incarnation(1) }
+}
+
+fn other() -> Claimant {
+    Claimant { invoker: InvokerId(1), incarnation: Incarnation(2) }
+}
+
+fn id(n: u64) -> ActivationId {
+    ActivationId::new(1, u128::from(n))
+}
+
+fn part(reader: u64) -> Part {
+    Part { reader, topic: "invoker0".into(), partition: 0 }
+}
+
+fn at(offset: i64) -> Place {
+    Place { part: part(0), offset }
+}
+
+fn incoming(n: u64, blocking: bool) -> Incoming {
+    let text = format!(
+        r#"{{"transid":["t",0],"action":{{"path":"guest","name":"a"}},"revision":null,
+        "user":{{"subject":"guest","namespace":{{"name":"guest","uuid":"u"}},"authkey":{{"api_key":"u:{}"}},
+            "rights":[],"limits":{{}}}},"activationId":"{}","blocking":{blocking},
+        "rootControllerIndex":{{"asString":"0"}}}}"#,
+        "k".repeat(64),
+        id(n)
+    );
+    Incoming {
+        message: Arc::new(serde_json::from_str(&text).unwrap()),
+        earlier: Vec::new(),
+        due: 0,
+        written: 1,
+        doubtful: false,
+        in_stead: false,
+        bytes: 100,
+    }
+}
+
+fn attempt() -> Attempt {
+    Attempt { start: 0, duration: 0, status: Status::DeveloperError, error: String::new(), logs: Vec::new() }
+}
+
+/// An inbox with one partition, next to an invoker that lives.
+fn inbox() -> Inbox {
+    let bounds = Bounds { held: 8, queued_bytes: 1000, aside: 4 };
+    let mut inbox = Inbox::new(me(), bounds, Claims::new(1000), Members::new(PATIENCE, Duration::ZERO));
+    inbox.assigned(part(0), 0);
+    for claimant in [me(), other()] {
+        let instance = InvokerInstance::new(claimant.invoker, ByteSize::bytes(1));
+        let ping = InvokerPing { instance, enabled: true, incarnation: Some(claimant.incarnation) };
+        inbox.heard(&ping, NOW);
+    }
+    inbox
+}
+
+fn next(inbox: &mut Inbox, wall: Millis) -> Option<(ActivationId, Redelivered)> {
+    match inbox.next(wall, NOW) {
+        Next::Message(delivery, _) => Some((delivery.message.activation, delivery.redelivered)),
+        Next::Later(_) | Next::Nothing | Next::Closed => None,
+    }
+}
+
+fn position(inbox: &Inbox) -> i64 {
+    inbox.position(&part(0)).unwrap()
+}
+
+fn claim(by: Claimant) -> Note {
+    Note::Claim { run: 0, by }
+}
+
+#[test]
+fn a_message_is_given_out_once_and_committed_when_it_is_done() {
+    let mut inbox = inbox();
+    assert!(inbox.arrived(at(0), incoming(0, true), 0, NOW));
+    assert!(inbox.arrived(at(1), incoming(1, true), 0, NOW));
+    assert_eq!(next(&mut inbox, 0), Some((id(0), Redelivered::No)));
+    assert_eq!(next(&mut inbox, 0), Some((id(1), Redelivered::No)));
+    assert_eq!(next(&mut inbox, 0), None);
+    assert_eq!((position(&inbox), inbox.given(&part(0))), (0, 2));
+    assert!(!inbox.done(id(1)), "nobody claimed it");
+    assert_eq!(position(&inbox), 0);
+    inbox.done(id(0));
+    assert_eq!((position(&inbox), inbox.load()), (2, (0, 0)));
+}
+
+#[test]
+fn what_comes_twice_is_one_message_in_two_places() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), incoming(0, false), 0, NOW);
+    assert!(!inbox.arrived(at(1), incoming(0, false), 0, NOW));
+    next(&mut inbox, 0).unwrap();
+    assert!(!inbox.arrived(at(2), incoming(0, false), 0, NOW), "also while it runs");
+    assert_eq!(next(&mut inbox, 0), None);
+    inbox.done(id(0));
+    assert_eq!(position(&inbox), 3);
+    assert!(!inbox.arrived(at(3), incoming(0, false), 0, NOW), "and after that");
+    assert_eq!((next(&mut inbox, 0), position(&inbox)), (None, 4));
+}
+
+#[test]
+fn only_what_nobody_waits_for_is_claimed() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), incoming(0, true), 0, NOW);
+    inbox.arrived(at(1), incoming(1, false), 0, NOW);
+    inbox.arrived(at(2), Incoming { in_stead: true, ..incoming(2, true) }, 0, NOW);
+    for _ in 0..3 {
+        next(&mut inbox, 0).unwrap();
+    }
+    assert!(matches!(inbox.starting(id(0)), Start::Go));
+    assert!(matches!(inbox.starting(id(1)), Start::Claim(0, _)));
+    assert!(matches!(inbox.starting(id(2)), Start::Claim(0, _)), "it was read in another's stead");
+    assert!(matches!(inbox.starting(id(3)), Start::Leave), "it is not here");
+}
+
+#[test]
+fn a_claim_counts_once_it_was_read() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), incoming(0, false), 0, NOW);
+    next(&mut inbox, 0).unwrap();
+    let Start::Claim(0, mut won) = inbox.starting(id(0)) else { panic!() };
+    assert!(won.try_recv().is_err());
+    inbox.noted(id(0), claim(me()), 1, NOW);
+    assert_eq!(won.try_recv().unwrap(), Won::Yes);
+    assert!(inbox.done(id(0)), "others should know");
+}
+
+#[test]
+fn whoever_was_slower_waits_until_the_other_is_done() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), incoming(0, false), 0, NOW);
+    next(&mut inbox, 0).unwrap();
+    let Start::Claim(0, mut won) = inbox.starting(id(0)) else { panic!() };
+    inbox.noted(id(0), claim(other()), 1, NOW);
+    inbox.noted(id(0), claim(me()), 1, NOW);
+    assert_eq!(won.try_recv().unwrap(), Won::No);
+    assert!(!inbox.lost(id(0), NOW));
+    assert_eq!((next(&mut inbox, 0), position(&inbox)), (None, 0), "it is not done");
+    assert!(!inbox.noted(id(0), Note::Over, 2, NOW));
+    assert_eq!((next(&mut inbox, 0), position(&inbox)), (None, 1));
+}
+
+#[test]
+fn what_a_claimant_left_is_given_out_when_it_is_dead() {
+    let mut inbox = inbox();
+    inbox.noted(id(0), claim(other()), 1, NOW);
+    assert!(!inbox.arrived(at(0), Incoming { doubtful: true, ..incoming(0, false) }, 0, NOW));
+    assert!(!inbox.look_around(NOW));
+    assert_eq!(next(&mut inbox, 0), None);
+    assert!(inbox.look_around(NOW + PATIENCE));
+    assert_eq!(next(&mut inbox, 0), Some((id(0), Redelivered::AfterStart)));
+}
+
+#[test]
+fn what_is_not_due_waits_aside_and_keeps_its_place() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), Incoming { due: 50, earlier: vec![attempt()], ..incoming(0, false) }, 0, NOW);
+    assert!(matches!(inbox.next(49, NOW), Next::Later(50)));
+    assert_eq!(position(&inbox), 0);
+    assert_eq!(next(&mut inbox, 50), Some((id(0), Redelivered::No)));
+    assert!(matches!(inbox.starting(id(0)), Start::Claim(1, _)));
+}
+
+#[test]
+fn the_run_that_follows_does_not_overtake_the_one_that_failed() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), incoming(0, false), 0, NOW);
+    next(&mut inbox, 0).unwrap();
+    // Read before its writer knows that it is written.
+    inbox.arrived(at(1), Incoming { earlier: vec![attempt()], ..incoming(0, false) }, 0, NOW);
+    assert_eq!(next(&mut inbox, 0), None);
+    inbox.put_away(id(0));
+    assert_eq!(next(&mut inbox, MOMENT_MS), Some((id(0), Redelivered::No)));
+    assert_eq!(position(&inbox), 1);
+}
+
+#[test]
+fn what_was_not_given_out_goes_with_its_partition() {
+    let mut inbox = inbox();
+    for n in 0..3 {
+        inbox.arrived(at(n as i64), incoming(n, true), 0, NOW);
+    }
+    next(&mut inbox, 0).unwrap();
+    inbox.revoked(&part(0));
+    assert_eq!((next(&mut inbox, 0), inbox.load()), (None, (1, 0)));
+    assert!(matches!(inbox.starting(id(0)), Start::Claim(0, _)), "another may read it now");
+    inbox.done(id(0));
+    assert!(!inbox.arrived(at(3), incoming(3, true), 0, NOW), "late");
+    assert_eq!(inbox.load(), (0, 0));
+}
+
+#[test]
+fn nothing_more_is_read_at_a_bound_until_a_quarter_of_it_is_free() {
+    let mut inbox = inbox();
+    for n in 0..8 {
+        assert!(inbox.has_room(true));
+        inbox.arrived(at(n as i64), incoming(n, true), 0, NOW);
+        next(&mut inbox, 0).unwrap();
+    }
+    assert!(!inbox.has_room(true));
+    inbox.done(id(0));
+    inbox.done(id(1));
+    assert!(!inbox.has_room(false));
+    inbox.done(id(2));
+    assert!(inbox.has_room(false));
+}
+
+#[test]
+fn a_closed_one_gives_nothing_out() {
+    let mut inbox = inbox();
+    inbox.arrived(at(0), incoming(0, true), 0, NOW);
+    inbox.close();
+    assert!(matches!(inbox.next(0, NOW), Next::Closed));
+}
+
+#[derive(Debug, Clone)]
+enum Act {
+    Arrive(u64, bool),
+    Next,
+    Start,
+    Other(u64),
+    OtherDone(u64),
+    Done,
+    Revoke,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..12u64, any::<bool>()).prop_map(|(n, doubtful)| Act::Arrive(n, doubtful)),
+        4 => Just(Act::Next),
+        4 => Just(Act::Start),
+        1 => (0..12u64).prop_map(Act::Other),
+        1 => (0..12u64).prop_map(Act::OtherDone),
+        4 => Just(Act::Done),
+        1 => Just(Act::Revoke),
+    ]
+}
+
+proptest! {
+    /// Whatever comes in whichever order: no message runs here twice, nor here
+    /// and elsewhere, and none is committed that nobody saw through.
+    #[test]
+    fn one_of_all_runs_each_message(acts in prop::collection::vec(act(), 1..150)) {
+        let mut inbox = inbox();
+        let (mut reader, mut offset) = (0, 0);
+        let mut read: Vec<(i64, u64)> = Vec::new();
+        let mut given: Vec<ActivationId> = Vec::new();
+        let mut running: Vec<ActivationId> = Vec::new();
+        let (mut ran, mut elsewhere, mut over) = (HashSet::new(), HashSet::new(), HashSet::new());
+        for act in acts {
+            match act {
+                Act::Arrive(n, doubtful) => {
+                    let place = Place { part: part(reader), offset };
+                    // Those that are in doubt may only be what nobody waits for.
+                    inbox.arrived(place, Incoming { doubtful, ..incoming(n, false) }, 0, NOW);
+                    read.push((offset, n));
+                    offset += 1;
+                }
+                Act::Next => if let Some((id, redelivered)) = next(&mut inbox, 0) {
+                    prop_assert!(!given.contains(&id) && !running.contains(&id), "{id} was given out twice");
+                    prop_assert_eq!(redelivered, Redelivered::No, "everybody lives");
+                    given.push(id);
+                },
+                Act::Start => if let Some(id) = given.pop() {
+                    match inbox.starting(id) {
+                        Start::Claim(0, mut won) => {
+                            inbox.noted(id, claim(me()), 1, NOW);
+                            if won.try_recv().unwrap() == Won::Yes {
+                                prop_assert!(ran.insert(id) && !elsewhere.contains(&id), "{id} ran twice");
+                                running.push(id);
+                            } else {
+                                inbox.lost(id, NOW);
+                            }
+                        }
+                        Start::Leave => {}
+                        start => prop_assert!(false, "{start:?}"),
+                    }
+                },
+                Act::Other(n) => {
+                    inbox.noted(id(n), claim(other()), 1, NOW);
+                    if inbox.claims.holder(id(n)) == Some(other()) {
+                        prop_assert!(!ran.contains(&id(n)));
+                        elsewhere.insert(id(n));
+                    }
+                }
+                Act::OtherDone(n) => if elsewhere.contains(&id(n)) {
+                    inbox.noted(id(n), Note::Over, 1, NOW);
+                    over.insert(id(n));
+                },
+                Act::Done => if let Some(id) = running.pop() {
+                    over.insert(id);
+                    if inbox.done(id) {
+                        inbox.noted(id, Note::Over, 1, NOW);
+                    }
+                },
+                Act::Revoke => {
+                    let position = inbox.position(&part(reader)).unwrap();
+                    inbox.revoked(&part(reader));
+                    reader += 1;
+                    offset = position;
+                    read.retain(|(offset, _)| *offset < position);
+                    inbox.assigned(part(reader), position);
+                    given.retain(|id| inbox.held.contains_key(id));
+                }
+            }
+            let position = inbox.position(&part(reader)).unwrap();
+            for (offset, n) in &read {
+                prop_assert!(*offset >= position || over.contains(&id(*n)), "{n} was committed, and is not over");
+            }
+        }
+    }
+}

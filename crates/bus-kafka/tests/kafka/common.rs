@@ -145,9 +145,8 @@ impl Invoker {
 }
 
 /// Waits for something that has to come.
-#[track_caller]
-pub fn within<'a, T>(what: &'a str, wait: impl Future<Output = T> + 'a) -> impl Future<Output = T> + 'a {
-    async move { tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("not within {LONG:?}: {what}")) }
+pub async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    tokio::time::timeout(LONG, wait).await.unwrap_or_else(|_| panic!("not within {LONG:?}: {what}"))
 }
 
 /// Waits for a state.

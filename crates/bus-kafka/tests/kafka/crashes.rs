@@ -1,8 +1,6 @@
 //! `kill -9`: what was accepted is there, what was begun says so, and what a
 //! dead invoker had not begun another one runs.
 
-#![allow(clippy::print_stdout, reason = "the child tells its parent how far it came")]
-
 use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Write},
@@ -44,11 +42,11 @@ async fn child() {
             loop {
                 let id = invoker.next().await.message.activation;
                 let n = number(id);
-                if n % 2 == 0 {
+                if n.is_multiple_of(2) {
                     invoker.bus.starting(id).await.unwrap();
                     say("began", n);
                 }
-                if n % 4 == 0 {
+                if n.is_multiple_of(4) {
                     invoker.bus.done(&[id]).await.unwrap();
                 }
                 say("took", n);
@@ -190,7 +188,7 @@ impl Left {
     async fn look_at(self, invoker: &Invoker) {
         let Left { began, waited_for, count } = self;
         // Those that were done and seen to be are not among it.
-        let mut missing: BTreeSet<u64> = (0..=count).filter(|n| n % 4 != 0 || *n == count).collect();
+        let mut missing: BTreeSet<u64> = (0..=count).filter(|n| !n.is_multiple_of(4) || *n == count).collect();
         missing.insert(waited_for);
         while !missing.is_empty() {
             let delivery = invoker.next().await;
@@ -200,7 +198,7 @@ impl Left {
                 false => Redelivered::No,
             };
             assert_eq!(delivery.redelivered, expected, "{n}");
-            assert!(missing.remove(&n) || (n % 4 == 0 && began.contains(&n)), "{n} came twice");
+            assert!(missing.remove(&n) || (n.is_multiple_of(4) && began.contains(&n)), "{n} came twice");
             if expected == Redelivered::No {
                 invoker.bus.starting(id(n)).await.unwrap();
             }

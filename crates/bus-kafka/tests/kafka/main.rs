@@ -2,6 +2,7 @@
 //! topics of its own; those that stop brokers start their own.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::print_stdout, reason = "figures, and what a child tells its parent")]
 
 mod claims;
 mod common;

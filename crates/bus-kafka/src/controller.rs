@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use whisker_bus::{
     AckMessage, AckSink, ActivationMessage, CacheInvalidation, ControllerBus, ControllerId, ControllerPing, Error,
-    InvokerId, InvokerPing, Letter, Letters, News, NewsSink, Promise,
+    EventBus, InvokerId, InvokerPing, Letter, Letters, News, NewsSink, Promise,
 };
 use whisker_entity::{ActivationId, Millis};
 
@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     envelope::Claim,
     error::unavailable,
+    events::Events,
     invoker::blocking,
     letters::LetterBox,
     listener::{From, Listener, Take},
@@ -83,6 +84,11 @@ impl KafkaController {
             listener: Mutex::new(Some(listener)),
             known: Mutex::default(),
         })
+    }
+
+    /// The way of user events.
+    pub fn events(&self) -> Arc<dyn EventBus> {
+        Events::new(&self.config, &self.producer)
     }
 
     /// Letters are not given out any more. The rest goes on.

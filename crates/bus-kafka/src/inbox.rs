@@ -135,6 +135,15 @@ pub(crate) struct Bounds {
     pub aside: usize,
 }
 
+/// What there may be room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// For what is to run at once.
+    Queued,
+    /// For what is to run later.
+    Aside,
+}
+
 pub(crate) struct Inbox {
     me: Claimant,
     bounds: Bounds,
@@ -147,6 +156,7 @@ pub(crate) struct Inbox {
     waiting: HashSet<ActivationId>,
     /// By when they are due, and a number that tells equals apart.
     aside: BTreeMap<(Millis, u64), (Incoming, Place)>,
+    aside_bytes: usize,
     number: u64,
     claiming: HashMap<(ActivationId, u32), Vec<oneshot::Sender<Won>>>,
     /// Done here lately: what comes again is passed over, claimed or not.
@@ -173,6 +183,7 @@ impl Inbox {
             queued_bytes: 0,
             waiting: HashSet::new(),
             aside: BTreeMap::new(),
+            aside_bytes: 0,
             number: 0,
             claiming: HashMap::new(),
             recent: HashSet::new(),
@@ -191,6 +202,7 @@ impl Inbox {
         self.parts.remove(part);
         let gone = |place: &Place| place.part == *part;
         self.aside.retain(|_, (_, place)| !gone(place));
+        self.aside_bytes = self.aside.values().map(|(incoming, _)| incoming.bytes).sum();
         let (mut forgotten, mut bytes) = (HashSet::new(), 0);
         self.held.retain(|id, held| {
             let places = held.places.len();
@@ -242,6 +254,7 @@ impl Inbox {
 
     fn put_aside(&mut self, due: Millis, incoming: Incoming, place: Place) -> bool {
         self.number += 1;
+        self.aside_bytes += incoming.bytes;
         self.aside.insert((due, self.number), (incoming, place));
         true
     }
@@ -324,6 +337,7 @@ impl Inbox {
                 break;
             }
             let (mut incoming, place) = entry.remove();
+            self.aside_bytes -= incoming.bytes;
             incoming.due = 0;
             self.place(place, incoming, wall, now);
         }
@@ -408,7 +422,7 @@ impl Inbox {
 
     /// Whether one more may wait for its next run.
     pub fn has_room_aside(&self) -> bool {
-        self.aside.len() < self.bounds.aside
+        self.has_room(Room::Aside, true)
     }
 
     fn read(&mut self, place: &Place) -> bool {
@@ -438,11 +452,17 @@ impl Inbox {
 
     /// Whether readers should read on. Below three quarters of the bounds they
     /// do again: it is not worth while for one message.
-    pub fn has_room(&self, reading: bool) -> bool {
-        let bound = |whole: usize| if reading { whole } else { whole / 4 * 3 };
-        self.held.len() < bound(self.bounds.held)
-            && self.queued_bytes < bound(self.bounds.queued_bytes)
-            && self.aside.len() < self.bounds.aside * 2
+    pub fn has_room(&self, what: Room, reading: bool) -> bool {
+        let bound = |whole: usize| if reading { whole } else { whole - whole / 4 };
+        match what {
+            Room::Queued => {
+                self.held.len() < bound(self.bounds.held) && self.queued_bytes < bound(self.bounds.queued_bytes)
+            }
+            // What is read there later is due later, mostly.
+            Room::Aside => {
+                self.aside.len() < bound(self.bounds.aside) && self.aside_bytes < bound(self.bounds.queued_bytes)
+            }
+        }
     }
 
     /// How many are held, and how many of them wait for the invoker.

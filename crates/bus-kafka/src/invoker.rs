@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use whisker_bus::{
-    AckMessage, Acknowledgement, ActivationMessage, Attempt, Delivery, Due, Error, Incarnation, InvokerBus,
+    AckMessage, Acknowledgement, ActivationMessage, Attempt, Delivery, Due, Error, EventBus, Incarnation, InvokerBus,
     InvokerInstance, InvokerPing, Letter,
 };
 use whisker_entity::{ActivationId, Millis};
@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     envelope::{Again, Claim, Post},
     error::unavailable,
+    events::Events,
     inbox::{Bounds, Inbox, Next, Start},
     listener::{From, Listener, Take},
     members::Members,
@@ -43,7 +44,7 @@ pub struct KafkaInvoker {
     config: Config,
     instance: InvokerInstance,
     me: Claimant,
-    producer: Producer,
+    producer: Arc<Producer>,
     shared: Arc<Shared>,
     /// Messages that were given out, and when: for the metrics.
     given: Mutex<HashMap<ActivationId, (Instant, Arc<ActivationMessage>)>>,
@@ -82,7 +83,7 @@ impl KafkaInvoker {
         let inbox =
             Inbox::new(me, bounds, Claims::new(config.claims_kept), Members::new(config.offline_after, Duration::ZERO));
         let shared = Arc::new(Shared::new(inbox, config.clock.clone(), began));
-        let producer = Producer::new(&config)?;
+        let producer = Arc::new(Producer::new(&config)?);
         let listener = {
             let (config, shared) = (config.clone(), Arc::clone(&shared));
             blocking(move || {
@@ -130,6 +131,11 @@ impl KafkaInvoker {
         Ok(KafkaInvoker { config, instance, me, producer, shared, given: Mutex::default(), threads })
     }
 
+    /// The way of user events.
+    pub fn events(&self) -> Arc<dyn EventBus> {
+        Events::new(&self.config, &self.producer)
+    }
+
     /// Nothing is received any more; what was is acknowledged, noted and done
     /// as before.
     pub fn close(&self) {
@@ -143,9 +149,10 @@ impl KafkaInvoker {
         let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         let left = tokio::task::spawn_blocking(move || {
             let Threads { rescue, readers, listener } = threads;
-            rescue.stop();
+            rescue.begin_stop();
             readers.iter().for_each(Reader::begin_stop);
             readers.into_iter().for_each(Reader::join);
+            rescue.join();
             drop(listener);
         });
         if left.await.is_err() {
@@ -226,7 +233,7 @@ impl Drop for KafkaInvoker {
     fn drop(&mut self) {
         self.shared.close();
         if let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            threads.rescue.stop();
+            threads.rescue.begin_stop();
             threads.readers.iter().for_each(Reader::begin_stop);
         }
     }
@@ -298,11 +305,9 @@ impl InvokerBus for KafkaInvoker {
             let mut inbox = self.shared.inbox();
             activations.iter().copied().filter(|activation| inbox.done(*activation)).collect()
         };
-        for activation in claimed {
-            // Not waited for: whoever misses it asks the store.
-            self.note(activation, Note::Over)?;
-        }
-        Ok(())
+        // Not waited for: whoever misses it asks the store.
+        let told = claimed.into_iter().map(|activation| self.note(activation, Note::Over));
+        told.fold(Ok(()), Result::and)
     }
 
     async fn is_accepted(&self, activation: ActivationId) -> bool {

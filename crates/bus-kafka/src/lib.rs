@@ -10,6 +10,7 @@
 //! | `claims` | who runs what (ours) | every invoker |
 //! | `retries` | failed runs that are followed by another (ours) | any invoker |
 //! | `letters` | dead letters (ours) | any controller |
+//! | `events` | user events, where they are on | whoever wants them |
 //! | of your naming | a namespace's or an action's activations | any invoker |
 //!
 //! # What is promised, and how
@@ -43,6 +44,7 @@ mod config;
 mod controller;
 mod envelope;
 mod error;
+mod events;
 mod inbox;
 mod invoker;
 mod letters;

@@ -30,7 +30,7 @@ use crate::{
     config::Config,
     envelope::AgainRead,
     error::Error,
-    inbox::{Incoming, Part, Place},
+    inbox::{Incoming, Part, Place, Room},
     listener, meters,
     reads::{self, Reads},
     shared::Shared,
@@ -326,7 +326,11 @@ impl Work {
     }
 
     fn pause_or_resume(&mut self) {
-        let has_room = self.shared.inbox().has_room(!self.paused);
+        let what = match self.kind {
+            Kind::Activations | Kind::InStead => Room::Queued,
+            Kind::Retries => Room::Aside,
+        };
+        let has_room = self.shared.inbox().has_room(what, !self.paused);
         if has_room != self.paused {
             return;
         }

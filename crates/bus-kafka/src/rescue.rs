@@ -66,10 +66,15 @@ impl Rescue {
         Ok(Rescue { stop, thread })
     }
 
-    /// Has it leave all groups, and waits for that. Blocks.
-    pub fn stop(self) {
+    /// Has it leave all groups.
+    pub fn begin_stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.thread().unpark();
+    }
+
+    /// Waits until it has. Blocks.
+    pub fn join(self) {
+        self.begin_stop();
         if self.thread.join().is_err() {
             tracing::error!("The rescue of other invokers' messages panicked");
         }

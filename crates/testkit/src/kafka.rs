@@ -16,7 +16,7 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{child::Child, eventually};
+use crate::{Certificate, child::Child, eventually};
 
 /// Longest that a start may take before the test fails.
 const START: Duration = Duration::from_secs(120);
@@ -31,6 +31,14 @@ pub struct Kafka {
     brokers: Vec<Broker>,
     /// What it stands on, if not on itself.
     _zookeeper: Option<ZooKeeper>,
+    /// Its second door, if it has one.
+    secure: Option<Secure>,
+}
+
+/// A door with TLS, for those who have a password.
+struct Secure {
+    port: u16,
+    certificate: Certificate,
 }
 
 struct Broker {
@@ -66,24 +74,41 @@ impl Kafka {
     /// what is acknowledged is on two of them.
     #[track_caller]
     pub fn cluster(brokers: usize) -> Kafka {
+        Kafka::coordinated(brokers, None)
+    }
+
+    /// One broker with a second door: TLS, and SASL by `PLAIN` or
+    /// `SCRAM-SHA-512` for the user [`USER`](Self::USER).
+    #[track_caller]
+    pub fn secured() -> Kafka {
+        Kafka::coordinated(1, Some(Secure { port: free_port(), certificate: Certificate::new(&["127.0.0.1"]) }))
+    }
+
+    fn coordinated(brokers: usize, secure: Option<Secure>) -> Kafka {
         let folder = TempDir::with_prefix("whisker-kafka-").expect("a temporary folder");
         let ports: Vec<(u16, u16)> = (0..brokers).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> =
             ports.iter().enumerate().map(|(id, (_, port))| format!("{id}@127.0.0.1:{port}")).collect();
         let make = |(id, (port, controller)): (usize, &(u16, u16))| {
-            let text = format!(
+            let door =
+                secure.as_ref().map_or(String::new(), |Secure { port, .. }| format!(",SECURE://127.0.0.1:{port}"));
+            let mut text = format!(
                 "process.roles=broker,controller\nnode.id={id}\ncontroller.quorum.voters={}\n\
-                 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+                 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{door}\n\
+                 advertised.listeners=PLAINTEXT://127.0.0.1:{port}{door}\n\
                  controller.listener.names=CONTROLLER\n\
-                 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n",
+                 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SECURE:SASL_SSL\n",
                 voters.join(",")
             );
+            if let Some(secure) = &secure {
+                text.push_str(&secure.settings(folder.path()));
+            }
             let broker = Broker::new(folder.path(), id, *port, &text, brokers);
             broker.format();
             broker
         };
         let brokers = ports.iter().enumerate().map(make).collect();
-        Kafka::run(folder, brokers, None)
+        Kafka::run(folder, brokers, None, secure)
     }
 
     /// One broker on a ZooKeeper of its own.
@@ -92,15 +117,17 @@ impl Kafka {
         let zookeeper = ZooKeeper::start();
         let folder = TempDir::with_prefix("whisker-kafka-").expect("a temporary folder");
         let port = free_port();
-        let text =
-            format!("broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{port}\nzookeeper.connect={}\n", zookeeper.address());
+        let text = format!(
+            "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{port}\nadvertised.listeners=PLAINTEXT://127.0.0.1:{port}\nzookeeper.connect={}\n",
+            zookeeper.address()
+        );
         let broker = Broker::new(folder.path(), 0, port, &text, 1);
-        Kafka::run(folder, vec![broker], Some(zookeeper))
+        Kafka::run(folder, vec![broker], Some(zookeeper), None)
     }
 
-    fn run(folder: TempDir, brokers: Vec<Broker>, zookeeper: Option<ZooKeeper>) -> Kafka {
+    fn run(folder: TempDir, brokers: Vec<Broker>, zookeeper: Option<ZooKeeper>, secure: Option<Secure>) -> Kafka {
         brokers.iter().for_each(Broker::spawn);
-        let kafka = Kafka { folder, brokers, _zookeeper: zookeeper };
+        let kafka = Kafka { folder, brokers, _zookeeper: zookeeper, secure };
         (0..kafka.brokers.len()).for_each(|id| kafka.await_ready(id));
         kafka
     }
@@ -109,6 +136,16 @@ impl Kafka {
     pub fn brokers(&self) -> String {
         let addresses: Vec<String> = self.brokers.iter().map(|broker| format!("127.0.0.1:{}", broker.port)).collect();
         addresses.join(",")
+    }
+
+    /// The user that its second door knows, and the password.
+    pub const USER: (&str, &str) = ("whisker", "correct horse");
+
+    /// `host:port` of its second door, and who vouches for it, as a file in PEM.
+    #[track_caller]
+    pub fn secure(&self) -> (String, PathBuf) {
+        let Secure { port, certificate } = self.secure.as_ref().expect("one that was made secured");
+        (format!("127.0.0.1:{port}"), certificate.path())
     }
 
     /// Ends a broker at once, as a crash would.
@@ -163,13 +200,30 @@ impl Drop for Kafka {
     }
 }
 
+impl Secure {
+    fn settings(&self, folder: &Path) -> String {
+        let store = folder.join("store.pem");
+        let read = |path| fs::read_to_string(path).expect("it was put there");
+        fs::write(&store, read(self.certificate.key_path()) + &read(self.certificate.path()))
+            .expect("the folder is ours");
+        let (name, password) = Kafka::USER;
+        let login = "sasl.jaas.config=org.apache.kafka.common.security";
+        format!(
+            "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512\n\
+             listener.name.secure.plain.{login}.plain.PlainLoginModule required user_{name}=\"{password}\";\n\
+             listener.name.secure.scram-sha-512.{login}.scram.ScramLoginModule required;\n\
+             listener.name.secure.ssl.keystore.type=PEM\nlistener.name.secure.ssl.keystore.location={}\n",
+            store.display()
+        )
+    }
+}
+
 impl Broker {
     fn new(folder: &Path, id: usize, port: u16, text: &str, brokers: usize) -> Broker {
         let copies = brokers.min(3);
         let mut text = text.to_owned();
         let data = folder.join(format!("data{id}"));
         for (name, value) in [
-            ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("log.dirs", data.display().to_string()),
             ("offsets.topic.replication.factor", copies.to_string()),
             ("offsets.topic.num.partitions", "1".into()),
@@ -193,7 +247,10 @@ impl Broker {
     /// Makes its data folder, which knows its cluster.
     fn format(&self) {
         let mut command = java(64, "kafka.tools.StorageTool");
-        let output = command.args(["format", "-t", CLUSTER, "-c"]).arg(&self.settings).output();
+        command.args(["format", "-t", CLUSTER, "-c"]).arg(&self.settings);
+        let (name, password) = Kafka::USER;
+        command.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={name},password={password}]"));
+        let output = command.output();
         let output = output.unwrap_or_else(|error| panic!("java: {error}; scripts/install-deps.sh test installs it"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }

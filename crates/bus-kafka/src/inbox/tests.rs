@@ -171,6 +171,11 @@ fn what_is_not_due_waits_aside_and_keeps_its_place() {
     assert_eq!(position(&inbox), 0);
     assert_eq!(next(&mut inbox, 50), Some((id(0), Redelivered::No)));
     assert!(matches!(inbox.starting(id(0)), Start::Claim(1, _)));
+    for n in 1..5 {
+        assert!(inbox.has_room_aside());
+        inbox.arrived(at(n as i64), Incoming { due: 90, ..incoming(n, false) }, 50, NOW);
+    }
+    assert!(!inbox.has_room_aside() && inbox.has_room(Room::Queued, true));
 }
 
 #[test]
@@ -205,16 +210,16 @@ fn what_was_not_given_out_goes_with_its_partition() {
 fn nothing_more_is_read_at_a_bound_until_a_quarter_of_it_is_free() {
     let mut inbox = inbox();
     for n in 0..8 {
-        assert!(inbox.has_room(true));
+        assert!(inbox.has_room(Room::Queued, true));
         inbox.arrived(at(n as i64), incoming(n, true), 0, NOW);
         next(&mut inbox, 0).unwrap();
     }
-    assert!(!inbox.has_room(true));
+    assert!(!inbox.has_room(Room::Queued, true));
     inbox.done(id(0));
     inbox.done(id(1));
-    assert!(!inbox.has_room(false));
+    assert!(!inbox.has_room(Room::Queued, false));
     inbox.done(id(2));
-    assert!(inbox.has_room(false));
+    assert!(inbox.has_room(Room::Queued, false));
 }
 
 #[test]

@@ -83,7 +83,10 @@ async fn what_is_delivered_twice_runs_once() {
             raw.write(&topic(home), mine.iter().rev().map(String::as_str));
         }
     }
-    until("all runs", || runs.len() as u64 == count).await;
+    // As long as it goes on: how long all of them take is the machine's business.
+    for step in (0..count).step_by(1000).chain([count]) {
+        until("all runs", || runs.len() as u64 >= step).await;
+    }
     for invoker in &invokers {
         until("nothing held", || invoker.bus.load() == (0, 0)).await;
     }

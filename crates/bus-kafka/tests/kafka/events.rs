@@ -29,7 +29,7 @@ async fn controllers_and_invokers_tell_events() {
     controller.bus.leave().await;
     let raw = Raw::new(&config.brokers);
     let mut read: Vec<Event> = Vec::new();
-    for text in raw.read(&format!("{}events", config.prefix), 2).await {
+    for text in raw.read(&format!("{}events", config.prefix), 2) {
         read.push(serde_json::from_str(&text).unwrap());
     }
     read.sort_by(|a, b| a.source.cmp(&b.source));

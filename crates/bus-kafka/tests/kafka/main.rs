@@ -7,6 +7,7 @@
 mod claims;
 mod common;
 mod crashes;
+mod events;
 mod messages;
 mod outage;
 mod sequels;

@@ -6,7 +6,7 @@ use whisker_bus::{
     Acknowledgement, CacheInvalidation, CacheKey, ControllerBus, ControllerId, ControllerPing, Incarnation, InvokerBus,
     InvokerId, News, Promise, Redelivered,
 };
-use whisker_bus_kafka::Config;
+use whisker_bus_kafka::{Config, KafkaController, Mechanism, Security, Tls, User};
 use whisker_entity::TransactionId;
 use whisker_testkit::Kafka;
 
@@ -62,6 +62,49 @@ async fn a_message_goes_there_and_its_outcome_comes_back() {
 async fn brokers_may_stand_on_a_zookeeper() {
     let kafka = Kafka::on_zookeeper();
     round_trip(&config(&kafka)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_may_want_tls_and_a_password() {
+    let kafka = tokio::task::spawn_blocking(Kafka::secured).await.unwrap();
+    let (brokers, authority) = kafka.secure();
+    let (name, password) = Kafka::USER;
+    for mechanism in [Mechanism::Plain, Mechanism::ScramSha512] {
+        let user = |password: &str| User { mechanism, name: name.into(), password: password.into() };
+        let tls = Tls { authorities: Some(authority.clone()), certificate: None };
+        let mut config = Config { brokers: brokers.clone(), ..config(&kafka) };
+        config.security = Security { tls: Some(tls), user: Some(user(password)) };
+        let (controller, invoker) = tokio::join!(Controller::connect(&config, "0"), Invoker::connect(&config, 0));
+        controller.accept(0, 1).await;
+        assert_eq!(invoker.run().await, id(1));
+
+        config.send_timeout = std::time::Duration::from_secs(2);
+        for security in [
+            Security { user: Some(user("wrong")), ..config.security.clone() },
+            // Nobody this side knows vouches for it.
+            Security { tls: Some(Tls::default()), ..config.security.clone() },
+        ] {
+            let config = Config { security, ..config.clone() };
+            let refused = within("a refusal", KafkaController::connect(config, ControllerId("1".into()))).await;
+            assert!(refused.is_err());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_invokers_under_one_number_the_first_is_shut_out() {
+    let kafka = Kafka::shared();
+    let config = config(&kafka);
+    let first = Invoker::connect(&config, 0).await;
+    let controller = Controller::connect(&config, "0").await;
+    controller.accept(0, 1).await;
+    assert_eq!(first.run().await, id(1));
+    let second = Invoker::connect(&config, 0).await;
+    until("the first is shut out", || first.bus.is_shut_out()).await;
+    assert!(first.bus.receive().await.is_none());
+    controller.accept(0, 2).await;
+    assert_eq!(second.run().await, id(2));
+    assert!(!second.bus.is_shut_out());
 }
 
 #[tokio::test(flavor = "multi_thread")]

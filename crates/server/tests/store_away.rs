@@ -10,8 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
-use whisker_testkit::{Client, Postgres, Request, eventually};
+use serde_json::{Value, json};
+use whisker_testkit::{Builder, Client, CouchDb, Postgres, Request, Server, eventually};
 
 /// How long the database is away, unless the variable says otherwise.
 const AWAY_SECONDS: u64 = 8;
@@ -45,13 +45,21 @@ fn load(guest: &Client, accepted: &AtomicUsize, refused: &AtomicUsize, over: &At
     ids
 }
 
-fn under_load(outage: impl Fn(&Postgres, bool)) {
+/// What is answered once the store is not busy: until then it may count as away.
+fn answered(client: &Client, path: &str) -> Value {
+    eventually(Duration::from_secs(60), || {
+        let answer = client.get(path);
+        if answer.status() == 200 { Ok(answer.json()) } else { Err(answer.text()) }
+    })
+}
+
+/// With these settings; the outage begins and ends as it is told to.
+fn under_load(settings: &Builder, outage: impl Fn(bool)) {
     let seconds = std::env::var("WHISKER_AWAY_SECONDS").map_or(AWAY_SECONDS, |n| n.parse().expect("seconds"));
-    let database = Postgres::durable();
-    let server = database.serving(&database.hasty_database()).start();
+    let server = settings.start();
     let guest = server.guest();
     guest.node("work", "function main(p) { return p }");
-    assert_eq!(server.anyone().get("/ready").status(), 200, "{}", server.anyone().get("/ready").text());
+    answered(&server.anyone(), "/ready");
     let (accepted, refused, over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let longest_ms = AtomicU64::new(0);
 
@@ -63,7 +71,7 @@ fn under_load(outage: impl Fn(&Postgres, bool)) {
         };
         eventually(Duration::from_secs(60), enough);
         let before = accepted.load(Ordering::Relaxed);
-        outage(&database, true);
+        outage(true);
         let began = Instant::now();
         let mut reads = 0;
         // Whoever asks is known for some seconds without the store; what is
@@ -81,7 +89,7 @@ fn under_load(outage: impl Fn(&Postgres, bool)) {
         let ready = server.anyone().get("/ready");
         assert_eq!(ready.expect(503)["missing"], json!(["the store does not answer"]));
         let during = accepted.load(Ordering::Relaxed) - before;
-        outage(&database, false);
+        outage(false);
         eventually(Duration::from_secs(30), || match guest.get("actions").status() {
             200 => Ok(()),
             status => Err(status.to_string()),
@@ -99,15 +107,13 @@ fn under_load(outage: impl Fn(&Postgres, bool)) {
     });
 
     let caught_up = Instant::now();
-    eventually(Duration::from_secs(60), || {
-        match guest.get("activations?count=true").expect(200)["activations"].as_u64() {
-            Some(n) if n == ids.len() as u64 => Ok(()),
-            n => Err(format!("{n:?} records of {}", ids.len())),
-        }
+    eventually(Duration::from_secs(60), || match answered(&guest, "activations?count=true")["activations"].as_u64() {
+        Some(n) if n == ids.len() as u64 => Ok(()),
+        n => Err(format!("{n:?} records of {}", ids.len())),
     });
     let mut listed = BTreeSet::new();
     for skip in (0..).step_by(200) {
-        let page = guest.get(&format!("activations?limit=200&skip={skip}")).expect(200);
+        let page = answered(&guest, &format!("activations?limit=200&skip={skip}"));
         let page = page.as_array().expect("a list");
         for record in page {
             assert!(listed.insert(record["activationId"].as_str().expect("an id").to_owned()), "twice: {record}");
@@ -168,10 +174,28 @@ fn a_slow_database_keeps_no_warm_call_waiting() {
 
 #[test]
 fn nothing_is_lost_while_the_database_is_stopped() {
-    under_load(|database, away| if away { database.stop() } else { database.resume() });
+    let database = Postgres::durable();
+    let settings = database.serving(&database.hasty_database());
+    under_load(&settings, |away| if away { database.stop() } else { database.resume() });
 }
 
 #[test]
 fn nothing_is_lost_while_the_database_hangs() {
-    under_load(|database, away| if away { database.freeze() } else { database.thaw() });
+    let database = Postgres::durable();
+    let settings = database.serving(&database.hasty_database());
+    under_load(&settings, |away| if away { database.freeze() } else { database.thaw() });
+}
+
+#[test]
+fn nothing_is_lost_while_a_couchdb_is_cut_off() {
+    let database = CouchDb::start(None);
+    let settings = Server::builder().flag("--store", &database.hasty_url());
+    under_load(&settings, |away| if away { database.cut() } else { database.mend() });
+}
+
+#[test]
+fn nothing_is_lost_while_a_couchdb_hangs() {
+    let database = CouchDb::start(None);
+    let settings = Server::builder().flag("--store", &database.hasty_url());
+    under_load(&settings, |away| if away { database.freeze() } else { database.thaw() });
 }

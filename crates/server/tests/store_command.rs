@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 
 use serde_json::json;
-use whisker_testkit::{Postgres, Server, binary_path, eventually};
+use whisker_testkit::{Certificate, CouchDb, GUEST, Postgres, Server, binary_path, eventually};
 
 fn whisker(words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
     let mut command = Command::new(binary_path());
@@ -82,6 +82,89 @@ fn a_folder_is_copied_to_a_database_and_back() {
     let (code, words) = whisker(&["store", "copy", &url, &format!("sqlite:{}", again.display())], &from);
     assert_eq!(code, 0, "{words}");
     assert!(words.contains("21 activation records") && words.contains("3 users"), "{words}");
+}
+
+/// Over TLS: into OpenWhisk's documents and attachments, and out of them again.
+#[test]
+fn a_folder_is_copied_to_a_couchdb_and_back() {
+    let server = Server::start();
+    let guest = server.guest();
+    guest.put("packages/pkg", &json!({"parameters": [{"key": "n", "value": 7}]})).expect(200);
+    guest.node("pkg/work", "function main(p) { return { got: p.n } }");
+    let long = format!("// {}\nfunction main(p) {{ return {{ got: p.n }} }}", "x".repeat(100_000));
+    guest.node("attached", &long);
+    guest.put("triggers/t", &json!({})).expect(200);
+    guest.put("rules/r", &json!({"trigger": "/_/t", "action": "/_/attached"})).expect(200);
+    let ids: Vec<_> = (0..10).map(|n| guest.accept("attached", &json!({"n": n}))).collect();
+    ids.iter().for_each(|id| drop(guest.record(id)));
+    let lists = |server: &Server| {
+        ["actions", "packages", "triggers", "rules", "activations?docs=true"]
+            .map(|list| server.guest().get(list).expect(200))
+    };
+    let before = lists(&server);
+    let folder = format!("sqlite:{}", server.data_dir().display());
+    let stopped = server.stop();
+
+    let database = CouchDb::secured();
+    let url = database.url();
+    let copied = |from: &str, to: &str| {
+        let (code, words) = whisker(&["store", "copy", from, to], &[]);
+        assert_eq!(code, 0, "{words}");
+        assert!(words.contains("10 activation records") && words.contains("2 actions"), "{words}");
+    };
+    copied(&folder, &url);
+    let (code, words) = whisker(&["store", "copy", &folder, &url], &[]);
+    assert!(code == 1 && words.contains("the target is not empty"), "{words}");
+    let (code, words) = whisker(&["store", "copy", &folder, &url, "--resume"], &[]);
+    assert_eq!(code, 0, "{words}");
+    let (code, words) = whisker(&["store", "check", &url], &[]);
+    assert!(code == 0 && !words.contains("not understood"), "{words}");
+
+    // Another certificate's server is nobody's.
+    let (_, other) = url.split_once("&ca=").expect("it names one");
+    let stranger = Certificate::new(&["localhost"]);
+    let strange = url.replace(other.split('&').next().expect("a path"), &stranger.path().display().to_string());
+    let (code, words) = whisker(&["store", "check", &strange], &[]);
+    assert!(code == 1 && words.contains("certificate"), "{words}");
+
+    let server = Server::builder().flag("--store", &url).start();
+    server.said("store: CouchDB at https://localhost:");
+    assert_eq!(lists(&server), before);
+    assert_eq!(server.guest().result("pkg/work", &json!({})), json!({"got": 7}));
+    assert_eq!(server.guest().result("attached", &json!({"n": 1})), json!({"got": 1}));
+    server.stop();
+
+    let again = stopped.builder().data_dir().with_file_name("again");
+    let (code, words) = whisker(&["store", "copy", &url, &format!("sqlite:{}", again.display())], &[]);
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("12 activation records") && words.contains("2 users"), "{words}");
+}
+
+/// What is sealed is copied by who has the key, and sealed where that is said.
+#[test]
+fn a_sealed_store_is_copied_with_its_key() {
+    const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let key = [("WHISKER_AES_256_KEY", KEY), ("WHISKER_PARAMETER_ENCRYPTION", "aes-256")];
+    let settings = key.iter().fold(Server::builder(), |settings, (name, value)| settings.variable(name, value));
+    let server = settings.start();
+    let secret = GUEST.split_once(':').expect("two parts").1;
+    let folder = format!("sqlite:{}", server.data_dir().display());
+    let stopped = server.stop();
+    let database = Postgres::start();
+    let copy = |variables: &[(&str, &str)]| {
+        let url = database.database();
+        let variables = [variables, &[("WHISKER_TO_PASSWORD", database.password())]].concat();
+        let (code, words) = whisker(&["store", "copy", &folder, &url], &variables);
+        (code, words, String::from_utf8_lossy(&database.dump(&url)).matches(secret).count())
+    };
+    let (code, words, keys) = copy(&[]);
+    assert!(code == 1 && words.contains("left out") && words.contains("guest"), "{words}");
+    assert_eq!(keys, 0);
+    let (code, words, keys) = copy(&key);
+    assert_eq!((code, keys), (0, 0), "{words}");
+    let (code, words, keys) = copy(&key[..1]);
+    assert_eq!((code, keys), (0, 1), "in clear, since that is the setting: {words}");
+    drop(stopped);
 }
 
 #[test]

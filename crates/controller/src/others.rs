@@ -130,7 +130,7 @@ impl Controller {
     }
 
     fn hear_invalidation(&self, invalidation: &CacheInvalidation) {
-        if self.dispatch.is_own(invalidation) {
+        if !self.dispatch.hear_changed(invalidation) {
             return;
         }
         match invalidation.key.main_id.parse::<QualifiedName>() {

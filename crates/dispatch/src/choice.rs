@@ -15,6 +15,7 @@ use whisker_entity::ActivationId;
 use whisker_placement::{Counts, End, Event, Invoker, Member, Order, Placed, Placement, Refusal, Want};
 
 use crate::{
+    echoes::Echoes,
     flights::Flights,
     meters::Meters,
     peers::{Found, Peers},
@@ -35,6 +36,8 @@ pub(crate) struct Choice {
     began: Instant,
     dice: AtomicU64,
     meters: Meters,
+    /// What it told the others and did not hear yet.
+    pub echoes: Echoes,
     /// This controller.
     pub me: ControllerId,
     /// This life of it.
@@ -62,6 +65,7 @@ impl Choice {
             began: Instant::now(),
             dice: AtomicU64::new(life.0),
             meters: Meters::new(),
+            echoes: Echoes::default(),
             me,
             life,
         };

@@ -12,6 +12,7 @@
 //! invokers' memory and of the users' limits.
 
 mod choice;
+mod echoes;
 mod error;
 mod flights;
 mod meters;
@@ -160,20 +161,32 @@ impl Dispatch {
 
     /// Tells the other controllers that a document was written, so that they
     /// forget what they had read of it.
+    ///
+    /// Returns when this controller hears so itself: by then the others do as a
+    /// rule, so that whoever is answered now and asks another one sees what was
+    /// written.
     pub async fn tell_changed(&self, name: &QualifiedName) {
         let Some(choice) = &self.arrivals.choice else { return };
         let key = CacheKey { main_id: name.to_string(), secondary_id: None };
         let invalidation = CacheInvalidation { key, instance_id: choice.instance() };
-        let told = tokio::time::timeout(TELLING_PATIENCE, self.bus.invalidate(&invalidation)).await;
-        if !matches!(told, Ok(Ok(()))) {
+        let telling = async {
+            let heard = choice.echoes.expect(&invalidation.key.main_id);
+            self.bus.invalidate(&invalidation).await.is_ok() && heard.await.is_ok()
+        };
+        if !matches!(tokio::time::timeout(TELLING_PATIENCE, telling).await, Ok(true)) {
             // Those on a store that tells of its writes hear of it all the same.
-            tracing::warn!(document = %name, "the other controllers were not told of a change");
+            tracing::warn!(document = %name, "the other controllers may not have been told of a change");
         }
     }
 
-    /// Whether this controller said so itself.
-    pub fn is_own(&self, invalidation: &CacheInvalidation) -> bool {
-        self.arrivals.choice.as_ref().is_some_and(|choice| choice.instance() == invalidation.instance_id)
+    /// Hears that something was changed; whether by another controller.
+    pub fn hear_changed(&self, invalidation: &CacheInvalidation) -> bool {
+        let Some(choice) = &self.arrivals.choice else { return true };
+        let own = choice.instance() == invalidation.instance_id;
+        if own {
+            choice.echoes.heard(&invalidation.key.main_id);
+        }
+        !own
     }
 
     /// Waits until it is found that another controller, which was there before,

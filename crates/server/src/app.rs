@@ -4,11 +4,16 @@
 //! The pieces are the same for all: the [`door`] (a port), the [`front`] behind
 //! it (the REST API), and the [`runs`] (an invoker and its sandbox).
 
+mod controller;
 mod door;
 mod front;
+mod invoker;
+mod opening;
 mod runs;
 mod serve;
 
+pub use controller::controller;
+pub use invoker::invoker;
 pub use serve::serve;
 
 use std::{
@@ -16,7 +21,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use whisker_bus::Incarnation;
 use whisker_entity::{Manifest, Millis};
 
 use crate::{configure, settings::Serve, stores::Place, subjects};
@@ -24,6 +30,24 @@ use crate::{configure, settings::Serve, stores::Place, subjects};
 /// The kinds that this binary knows.
 fn manifest() -> anyhow::Result<Manifest> {
     Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")
+}
+
+/// The store of a cluster, unless it is one that a process has for itself.
+fn shared(place: Place) -> anyhow::Result<Place> {
+    match place {
+        Place::Embedded(_) => bail!(
+            "a cluster needs a store that all its processes share: say where it is with --store \
+             (postgres://USER@HOST/DATABASE or couchdb://USER@HOST); a SQLite file is one process's"
+        ),
+        place => Ok(place),
+    }
+}
+
+/// Random bits that name this life of the process.
+fn incarnation() -> anyhow::Result<Incarnation> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).context("there is no randomness")?;
+    Ok(Incarnation(u64::from_ne_bytes(bytes)))
 }
 
 /// The wall clock, for what is dated.

@@ -4,11 +4,14 @@
 mod addresses;
 mod admin;
 mod app;
+mod cluster;
 mod configure;
 mod docker;
 mod doctor;
 mod http2;
+mod kafka;
 mod listener;
+mod numbers;
 mod off_limits;
 mod one_length;
 mod patience;
@@ -33,7 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
     let outcome = settings::read().and_then(|whisker| match whisker.role {
-        Role::Serve(settings) => serve(&settings).map(|()| ExitCode::SUCCESS),
+        Role::Serve(settings) => run(&settings, async |cancel| app::serve(&settings, cancel).await),
+        Role::Controller(settings) => run(&settings.serve, async |cancel| app::controller(&settings, cancel).await),
+        Role::Invoker(settings) => run(&settings.serve, async |cancel| app::invoker(&settings, cancel).await),
         Role::Doctor(settings) => doctor::run(&settings).map(|works| ExitCode::from(u8::from(!works))),
         Role::Admin(settings) => admin::run(settings).map(ExitCode::from),
         Role::Store(settings) => store::run(settings).map(ExitCode::from),
@@ -47,7 +52,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(settings: &Serve) -> anyhow::Result<()> {
+/// Runs a role until a signal ends it.
+fn run(settings: &Serve, role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     telemetry::log(settings)?;
     // A wake-up across processors costs more than a warm run, and containers
     // need processors too: with all of them taken by the server's own threads,
@@ -57,13 +63,13 @@ fn serve(settings: &Serve) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let cancel = CancellationToken::new();
         let signals = tokio::spawn(stop_on_signals(cancel.clone()));
-        let served = app::serve(settings, cancel).await;
+        let served = role(cancel).await;
         signals.abort();
         served
     });
     // What still blocks a thread now has had its time.
     runtime.shutdown_background();
-    served
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 /// The first signal asks for a graceful end, the second one gets a quick one.

@@ -18,12 +18,12 @@ pub struct Process {
     draining: AtomicBool,
     invoker_up: AtomicBool,
     archive_limits: archive::Limits,
-    pressure: Pressure,
+    pressure: Option<Pressure>,
 }
 
 impl Process {
-    /// A process whose invoker does not take work yet.
-    pub fn new(metrics: PrometheusHandle, archive_limits: archive::Limits, pressure: Pressure) -> Arc<Self> {
+    /// A process whose invoker does not take work yet, if it has one.
+    pub fn new(metrics: PrometheusHandle, archive_limits: archive::Limits, pressure: Option<Pressure>) -> Arc<Self> {
         let (draining, invoker_up) = (AtomicBool::new(false), AtomicBool::new(false));
         Arc::new(Self { metrics, draining, invoker_up, archive_limits, pressure })
     }
@@ -49,7 +49,8 @@ impl Platform for Process {
     }
 
     fn trouble(&self) -> Option<&'static str> {
-        self.pressure.is_high().then_some("neither the disk nor the store takes records (is the disk full?)")
+        let high = self.pressure.as_ref().is_some_and(Pressure::is_high);
+        high.then_some("neither the disk nor the store takes records (is the disk full?)")
     }
 
     fn draining(&self) -> bool {

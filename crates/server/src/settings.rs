@@ -15,9 +15,12 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, parser::ValueSource,
+};
 
 use crate::{
+    cluster::{Cluster, Placing},
     docker::Docker,
     preparing::Preparing,
     proxies::Cidr,
@@ -39,6 +42,12 @@ pub enum Role {
     /// Serve everything in one process: REST API, load balancing and containers.
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Serve>),
+    /// Serve the REST API of a cluster, and choose the invokers. Any number of them.
+    #[command(after_help = CONTROLLER_HELP)]
+    Controller(Box<Controller>),
+    /// Run functions for the controllers of a cluster. Any number of them.
+    #[command(after_help = INVOKER_HELP)]
+    Invoker(Box<Invoker>),
     /// Say what this host offers for containers, what is missing and how to get it.
     #[command(after_help = DOCTOR_HELP)]
     Doctor(Box<Doctor>),
@@ -162,6 +171,57 @@ Try it:
   whisker serve
   curl -u $KEY http://127.0.0.1:3233/api/v1/namespaces/_/actions
 where KEY is shown at the first start.";
+
+const CONTROLLER_HELP: &str = "\
+Controllers and invokers of a cluster share Kafka and a store: the same --kafka
+and the same --store for all of them. Settings are read as `whisker serve` reads
+them, and one file may do for all. GET /ready says what is still missing.
+
+Try it:
+  whisker controller --id 0 --kafka kafka.example:9092 --store postgres://whisker@db.example/whisker";
+
+/// Settings of `whisker controller`.
+#[derive(Debug, Args)]
+pub struct Controller {
+    /// Name of this controller, which no other one of the cluster has
+    #[arg(long, env = "WHISKER_ID", default_value = "0", help_heading = "Cluster")]
+    pub id: String,
+    /// Where the others are.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// How invokers are chosen.
+    #[command(flatten)]
+    pub placing: Placing,
+    /// Those that it has in common with a server.
+    #[command(flatten)]
+    pub serve: Serve,
+}
+
+const INVOKER_HELP: &str = "\
+Controllers and invokers of a cluster share Kafka and a store: the same --kafka
+and the same --store for all of them. Settings are read as `whisker serve` reads
+them, and one file may do for all. GET /ready says what is still missing; nobody
+else asks an invoker anything.
+
+Try it:
+  whisker invoker --kafka kafka.example:9092 --store postgres://whisker@db.example/whisker";
+
+/// Settings of `whisker invoker`.
+#[derive(Debug, Args)]
+pub struct Invoker {
+    /// Number of this invoker, which no other one of the cluster has: 0, 1 and so on without gaps
+    #[arg(long, env = "WHISKER_ID", conflicts_with = "unique_name", help_heading = "Cluster")]
+    pub id: Option<u32>,
+    /// Name of this invoker, for which the store keeps a number: the same one for ever [default: the host's name]
+    #[arg(long, env = "WHISKER_UNIQUE_NAME", help_heading = "Cluster")]
+    pub unique_name: Option<String>,
+    /// Where the others are.
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Those that it has in common with a server.
+    #[command(flatten)]
+    pub serve: Serve,
+}
 
 /// Settings of `whisker serve`.
 #[derive(Debug, Args)]
@@ -445,23 +505,85 @@ pub enum Network {
     Host,
 }
 
+/// Port of an invoker, so that it can live beside a controller.
+const INVOKER_PORT: &str = "3234";
+/// What an invoker, which has no API, has no use for.
+const NOT_OF_INVOKERS: [&str; 12] = [
+    "connections_max",
+    "connections_per_address",
+    "tls_cert",
+    "tls_key",
+    "trusted_proxy",
+    "activations_max_age",
+    "activations_max_count",
+    "action_code_max",
+    "blocking_wait",
+    "invocations_per_minute",
+    "concurrent_invocations",
+    "fires_per_minute",
+];
+/// What Kafka keeps in a cluster.
+const OF_ONE_PROCESS: [&str; 2] = ["queue_max", "retries_max"];
+
+/// Whether a role of a cluster has no use for a setting of the table.
+fn is_foreign(role: &str, setting: &Arg) -> bool {
+    let id = setting.get_id().as_str();
+    let of_containers = setting.get_help_heading().is_some_and(|heading| heading.starts_with("Containers"));
+    match role {
+        "controller" => of_containers || OF_ONE_PROCESS.contains(&id),
+        "invoker" => NOT_OF_INVOKERS.contains(&id) || OF_ONE_PROCESS.contains(&id),
+        _ => false,
+    }
+}
+
+/// The command line. The roles of a cluster take the table of `serve`, and show
+/// what of it is theirs.
+fn command() -> Command {
+    let shown = |role: &'static str| {
+        move |command: Command| {
+            let foreign = command.get_arguments().filter(|setting| is_foreign(role, setting));
+            let foreign: Vec<_> = foreign.map(|setting| setting.get_id().clone()).collect();
+            foreign.into_iter().fold(command, |command, id| command.mut_arg(id, |setting| setting.hide(true)))
+        }
+    };
+    let command = Whisker::command().mut_subcommand("controller", shown("controller"));
+    let command = command.mut_subcommand("invoker", shown("invoker"));
+    command.mut_subcommand("invoker", |invoker| invoker.mut_arg("port", |port| port.default_value(INVOKER_PORT)))
+}
+
+/// Refuses what was typed for a role that has no use for it. A variable or a
+/// file may be meant for all the roles of a machine.
+fn refuse_foreign(role: &str, matches: &ArgMatches) -> anyhow::Result<()> {
+    let command = command();
+    let settings = command.find_subcommand(role).into_iter().flat_map(Command::get_arguments);
+    for setting in settings.filter(|setting| is_foreign(role, setting)) {
+        let id = setting.get_id().as_str();
+        if matches.value_source(id) == Some(ValueSource::CommandLine) {
+            bail!("--{} is no setting of `whisker {role}`", setting.get_long().unwrap_or(id));
+        }
+    }
+    Ok(())
+}
+
 /// Reads arguments, variables and the settings file. Ends the process, with
 /// words, for `--help` and for arguments that make no sense.
 pub fn read() -> anyhow::Result<Whisker> {
     let words: Vec<_> = with_long_names(std::env::args_os()).collect();
-    let first = Whisker::command().get_matches_from(&words);
+    let first = command().get_matches_from(&words);
     let file = first.subcommand().and_then(|(role, of_role)| Some((role.to_owned(), settings_file(of_role)?)));
     let matches = match file {
         None => first,
         Some((role, path)) => {
             let values =
                 read_file(&path).with_context(|| format!("cannot use the settings file {}", path.display()))?;
-            let mut command = Whisker::command();
-            command = with_defaults(command, &role, &values)
+            let command = with_defaults(command(), &role, &values)
                 .with_context(|| format!("cannot use the settings file {}", path.display()))?;
             command.get_matches_from(&words)
         }
     };
+    if let Some((role, of_role)) = matches.subcommand() {
+        refuse_foreign(role, of_role)?;
+    }
     Ok(Whisker::from_arg_matches(&matches)?)
 }
 
@@ -516,11 +638,17 @@ fn with_defaults(command: Command, role: &str, values: &[(String, Vec<String>)])
         let of_role = command.find_subcommand(role).map(Command::get_arguments).into_iter().flatten();
         of_role.filter_map(|argument| argument.get_long().map(str::to_owned)).collect()
     };
-    // The file is the server's, whoever reads it.
-    let (known, wanted) = (names_of("serve"), names_of(role));
+    // The file is the server's, whoever reads it, or one for all of a cluster.
+    let readers = match role {
+        "serve" | "doctor" => vec!["serve"],
+        "controller" | "invoker" => vec!["controller", "invoker"],
+        _ => vec!["serve", "controller", "invoker"],
+    };
+    let known: Vec<String> = readers.iter().flat_map(|role| names_of(role)).collect();
+    let wanted = names_of(role);
     for (name, _) in values {
         if name == "settings" || !known.contains(name) {
-            bail!("unknown setting {name:?}; `whisker serve --help` lists them all");
+            bail!("unknown setting {name:?}; `whisker {} --help` lists them all", readers[0]);
         }
     }
     let values: Vec<_> = values.iter().filter(|(name, _)| wanted.contains(name)).cloned().collect();
@@ -568,29 +696,68 @@ mod tests {
     fn parsed(file: &str, flags: &[&str]) -> anyhow::Result<Serve> {
         let mut values = Vec::new();
         flatten("", file.parse()?, &mut values)?;
-        let command = with_defaults(Whisker::command(), "serve", &values)?;
+        let command = with_defaults(command(), "serve", &values)?;
         let matches = command.try_get_matches_from([&["whisker", "serve"], flags].concat())?;
         match Whisker::from_arg_matches(&matches)?.role {
             Role::Serve(serve) => Ok(*serve),
-            Role::Doctor(_) | Role::Admin(_) | Role::Store(_) => bail!("not what was asked"),
+            _ => bail!("not what was asked"),
         }
     }
 
     #[test]
     fn administrators_use_the_servers_file() {
         let values = [("data-dir".to_owned(), vec!["/a".to_owned()]), ("port".to_owned(), vec!["1".to_owned()])];
-        let command = with_defaults(Whisker::command(), "admin", &values).unwrap();
+        let command = with_defaults(command(), "admin", &values).unwrap();
         let words = ["whisker", "admin", "user", "create", "anna-b", "-ns", "space"].map(OsString::from);
         let matches = command.try_get_matches_from(with_long_names(words.into_iter())).unwrap();
         let Role::Admin(admin) = Whisker::from_arg_matches(&matches).unwrap().role else { panic!("another role") };
         assert_eq!(admin.data_dir().unwrap(), Path::new("/a"));
         assert!(format!("{:?}", admin.command).contains("namespace: Some(\"space\")"));
-        assert!(with_defaults(Whisker::command(), "admin", &[("prot".to_owned(), vec![])]).is_err());
+        assert!(with_defaults(super::command(), "admin", &[("prot".to_owned(), vec![])]).is_err());
     }
 
     #[test]
     fn the_table_of_settings_is_sound() {
-        Whisker::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_role_of_a_cluster_takes_its_part_of_the_table() {
+        let read = |words: &[&str]| {
+            let words = [&["whisker"], words].concat();
+            let matches = command().try_get_matches_from(&words)?;
+            let (role, of_role) = matches.subcommand().unwrap();
+            refuse_foreign(role, of_role)?;
+            anyhow::Ok(Whisker::from_arg_matches(&matches)?.role)
+        };
+        let Role::Invoker(invoker) = read(&["invoker", "--network", "none", "--id", "2"]).unwrap() else {
+            panic!("another role")
+        };
+        assert_eq!((invoker.id, invoker.serve.port), (Some(2), 3234));
+        let Role::Controller(controller) = read(&["controller", "--tls-cert", "a", "--tls-key", "b"]).unwrap() else {
+            panic!("another role")
+        };
+        assert_eq!((controller.id.as_str(), controller.serve.port), ("0", 3233));
+        for (words, refused) in [
+            (["controller", "--network", "none"], "--network"),
+            (["invoker", "--blocking-wait", "1s"], "--blocking-wait"),
+            (["controller", "--queue-max", "1"], "--queue-max"),
+        ] {
+            let said = read(&words).unwrap_err().to_string();
+            assert!(said.contains(refused) && said.contains(words[0]), "{said}");
+        }
+        let help = |role: &str| command().find_subcommand_mut(role).unwrap().render_long_help().to_string();
+        assert!(!help("controller").contains("--docker-host") && help("controller").contains("--fires-per-minute"));
+        assert!(!help("invoker").contains("--fires-per-minute") && help("invoker").contains("--docker-host"));
+    }
+
+    #[test]
+    fn one_file_does_for_a_cluster() {
+        let values = [("kafka".to_owned(), vec!["k:1".to_owned()]), ("network".to_owned(), vec!["none".to_owned()])];
+        for role in ["controller", "invoker", "admin"] {
+            assert!(with_defaults(command(), role, &values).is_ok(), "{role}");
+        }
+        assert!(with_defaults(command(), "serve", &values).is_err(), "one process has no Kafka");
     }
 
     #[test]

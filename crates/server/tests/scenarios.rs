@@ -3,22 +3,18 @@
 //! `compat/scenarios` holds them (its README says how to read them). They play
 //! side by side on one server, as their names let them.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-    thread,
-};
+#[allow(dead_code, reason = "each test target uses a part of it")]
+mod playing;
 
-use whisker_compat::{Auths, Differences, Document, Replay};
-use whisker_testkit::{Builder, CouchDb, GUEST, Nginx, Origin, Postgres, SYSTEM, Server};
+use std::path::PathBuf;
 
-/// Documents that play at once.
-const AT_ONCE: usize = 4;
+use playing::{failures_at, failures_at_entry, plain};
+use whisker_compat::Document;
+use whisker_testkit::{Builder, CouchDb, Nginx, Postgres, Server};
 
 #[test]
 fn scenarios_hold_side_by_side() {
-    let paths: Vec<PathBuf> = Document::scenario_paths();
-    play(&Server::builder(), paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect());
+    play(&Server::builder(), plain());
 }
 
 /// Those that need no settings of their own: where things are kept has nothing
@@ -26,18 +22,14 @@ fn scenarios_hold_side_by_side() {
 #[test]
 fn scenarios_hold_on_postgres() {
     let database = Postgres::start();
-    let paths: Vec<PathBuf> = Document::scenario_paths();
-    let plain = paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect();
-    play(&database.serving(&database.database()), plain);
+    play(&database.serving(&database.database()), plain());
 }
 
 /// And over CouchDB's protocol, in OpenWhisk's documents and views.
 #[test]
 fn scenarios_hold_on_couchdb() {
     let database = CouchDb::start(None);
-    let paths: Vec<PathBuf> = Document::scenario_paths();
-    let plain = paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect();
-    play(&Server::builder().flag("--store", &database.url()), plain);
+    play(&Server::builder().flag("--store", &database.url()), plain());
 }
 
 /// With TLS, and with all that a proxy makes of requests and answers.
@@ -45,13 +37,8 @@ fn scenarios_hold_on_couchdb() {
 fn scenarios_hold_behind_nginx() {
     let server = Server::builder().flag("--trusted-proxy", "127.0.0.1").start();
     let nginx = Nginx::start(&[server.address()]);
-    let paths: Vec<PathBuf> = Document::scenario_paths();
-    let plain = paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect();
-    let failures = failures_at(&nginx.origin(), plain);
-    // What is outside the API is not there at the entry, for any method.
-    let outside = |failure: &String| failure.contains(": GET /namespaces\n    status: expected 405, got 404\n");
-    let other: Vec<_> = failures.iter().filter(|failure| !outside(failure)).cloned().collect();
-    assert!(other.is_empty(), "{}", other.join("\n"));
+    let failures = failures_at_entry(&nginx.origin());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
@@ -78,28 +65,4 @@ fn play(settings: &Builder, paths: Vec<PathBuf>) {
     let server = settings.start();
     let failures = failures_at(&server.address().into(), paths);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-}
-
-/// Plays documents side by side; what went otherwise, in words.
-fn failures_at(origin: &Origin, paths: Vec<PathBuf>) -> Vec<String> {
-    let auths = Auths { guest: GUEST.into(), system: SYSTEM.into() };
-    let differences = Differences::read();
-    let (left, failures) = (Mutex::new(paths), Mutex::new(Vec::new()));
-    thread::scope(|scope| {
-        for _ in 0..AT_ONCE {
-            scope.spawn(|| {
-                while let Some(path) = next(&left) {
-                    let document = Document::read(&path);
-                    let (tally, found) = Replay::new(&document, &differences, origin, &auths).play();
-                    eprintln!("{}: {tally}", document.group);
-                    failures.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
-                }
-            });
-        }
-    });
-    failures.into_inner().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn next(left: &Mutex<Vec<PathBuf>>) -> Option<PathBuf> {
-    left.lock().unwrap_or_else(PoisonError::into_inner).pop()
 }

@@ -11,6 +11,7 @@
 //! - [`Kafka`] is a real cluster of brokers, which can be killed and frozen.
 //! - [`Nginx`] is a real one with the configuration of `deploy/nginx`, and
 //!   [`Certificate`] one for it, or for the server, that nobody else believes.
+//! - [`Cluster`] is all of it at once: controllers and invokers on a real Kafka.
 //! - [`eventually`] waits for a state and, when it does not come, tells what it
 //!   saw last. Nothing here waits for a while and hopes.
 //! - [`Docker`] starts a daemon for those who test with one, and makes images.
@@ -23,6 +24,7 @@ mod alone;
 mod archive;
 mod child;
 mod client;
+mod cluster;
 mod couchdb;
 mod docker;
 mod eventually;
@@ -38,6 +40,7 @@ mod wire;
 pub use alone::{Memory, alone};
 pub use archive::{Archive, base64, bomb, escapes};
 pub use client::{Client, Request, Response};
+pub use cluster::Cluster;
 pub use couchdb::CouchDb;
 pub use docker::Docker;
 pub use eventually::{eventually, pause, wait_for_minute};

@@ -24,6 +24,8 @@ use crate::{Client, GUEST, SYSTEM, eventually, eventually::nap};
 /// Longest that a start may take before the test fails. A start is much
 /// quicker; machines that run tests are busy.
 const START: Duration = Duration::from_secs(30);
+/// The same of a role of a cluster, which meets others first.
+const ROLE_START: Duration = Duration::from_secs(120);
 /// Longest that a server may take to end once it was asked to.
 const END: Duration = Duration::from_secs(40);
 /// Lines of output kept to be shown when a test fails.
@@ -49,6 +51,7 @@ pub fn binary_path() -> PathBuf {
 #[derive(Clone)]
 pub struct Builder {
     place: Arc<Place>,
+    role: &'static str,
     flags: Vec<(String, Option<String>)>,
     variables: Vec<(String, String)>,
 }
@@ -84,7 +87,7 @@ impl Default for Builder {
         let folder = TempDir::with_prefix("whisker-test-").expect("a temporary folder");
         let cgroup = format!("whisker-test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let place = Place { folder, cgroup: cgroup.clone() };
-        Builder { place: Arc::new(place), flags: Vec::new(), variables: Vec::new() }
+        Builder { place: Arc::new(place), role: "serve", flags: Vec::new(), variables: Vec::new() }
             .flag("--listen", "127.0.0.1")
             .flag("--port", "0")
             .flag("--network", "none")
@@ -98,6 +101,19 @@ impl Builder {
         self.flags.retain(|(n, _)| n != name);
         self.flags.push((name.into(), Some(value.into())));
         self
+    }
+
+    /// As a controller of a cluster, with this name.
+    pub fn controller(mut self, id: &str) -> Builder {
+        self.role = "controller";
+        self.flags.retain(|(name, _)| !matches!(name.as_str(), "--network" | "--cgroup-parent"));
+        self.flag("--id", id)
+    }
+
+    /// As an invoker of a cluster, with this number.
+    pub fn invoker(mut self, number: usize) -> Builder {
+        self.role = "invoker";
+        self.flag("--id", &number.to_string())
     }
 
     /// With a flag that has no value.
@@ -120,22 +136,34 @@ impl Builder {
     /// Starts it and waits until it says where it listens.
     #[track_caller]
     pub fn start(&self) -> Server {
+        self.start_when(LISTENS)
+    }
+
+    #[track_caller]
+    fn start_when(&self, words: &'static str) -> Server {
         let start = Instant::now();
         let mut child = self.spawn();
         let output = Arc::new(Output::default());
         let (found, address) = mpsc::sync_channel(1);
         let stdout = child.stdout.take().expect("it is piped");
         let stderr = child.stderr.take().expect("it is piped");
-        output.collect(stdout, Some(found));
-        output.collect(stderr, None);
+        output.collect(stdout, Some((words, found.clone())));
+        output.collect(stderr, Some((words, found)));
         let mut server =
             Server { builder: self.clone(), child, address: ([0; 4], 0).into(), start: Duration::ZERO, output };
-        match address.recv_timeout(START) {
+        match address.recv_timeout(if self.role == "serve" { START } else { ROLE_START }) {
             Ok(address) => server.address = address,
             Err(_) => panic!("it did not say where it listens; its output:\n{}", server.output()),
         }
         server.start = start.elapsed();
         server
+    }
+
+    /// Starts a role of a cluster and waits until its port is open, not until
+    /// it has all that it needs.
+    #[track_caller]
+    pub fn start_waiting(&self) -> Server {
+        self.start_when("waiting for the store and for Kafka address=")
     }
 
     /// Starts it and waits for it to give up by itself; exit status and output.
@@ -155,7 +183,7 @@ impl Builder {
     fn spawn(&self) -> Child {
         let binary = binary_path();
         let mut command = Command::new(&binary);
-        command.arg("serve").arg("--data-dir").arg(self.data_dir());
+        command.arg(self.role).arg("--data-dir").arg(self.data_dir());
         for (name, value) in &self.flags {
             command.arg(name).args(value);
         }
@@ -280,6 +308,16 @@ impl Server {
         })
     }
 
+    /// Has it hang: it takes connections and says nothing any more.
+    pub fn freeze(&self) {
+        signal(&self.child, Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal(&self.child, Signal::CONT);
+    }
+
     /// Asks it to end, and does not wait.
     pub fn terminate(&self) {
         signal(&self.child, Signal::TERM);
@@ -313,6 +351,8 @@ impl Drop for Server {
             eprintln!("the server's output:\n{}", self.output());
         }
         if matches!(self.child.try_wait(), Ok(None)) {
+            // One that hangs hears nothing.
+            self.thaw();
             // Asked first, since containers are its to clear away.
             signal(&self.child, Signal::TERM);
             let asked = Instant::now();
@@ -351,13 +391,13 @@ impl Output {
     fn collect(
         self: &Arc<Self>,
         stream: impl Read + Send + 'static,
-        mut found: Option<mpsc::SyncSender<SocketAddr>>,
+        mut found: Option<(&'static str, mpsc::SyncSender<SocketAddr>)>,
     ) -> thread::JoinHandle<()> {
         let output = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
-                let address = listens_on(&line).filter(|_| found.is_some());
+                let address = found.as_ref().and_then(|(words, _)| address_after(words, &line));
                 let mut lines = output.0.lock().unwrap_or_else(PoisonError::into_inner);
                 if lines.len() == KEPT_LINES {
                     lines.pop_front();
@@ -366,7 +406,7 @@ impl Output {
                 drop(lines);
                 if let Some(address) = address {
                     // Nobody waits any more if the start took too long.
-                    let _ = found.take().map(|found| found.try_send(address));
+                    let _ = found.take().map(|(_, found)| found.try_send(address));
                 }
             }
         })
@@ -378,10 +418,14 @@ impl Output {
     }
 }
 
-/// The address in the line that every start prints.
-fn listens_on(line: &str) -> Option<SocketAddr> {
-    let (_, rest) = line.split_once("listens on http")?;
-    let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix("://")?;
+/// What stands before the address in the line that every start prints.
+const LISTENS: &str = "listens on http";
+
+/// The address behind these words.
+fn address_after(words: &str, line: &str) -> Option<SocketAddr> {
+    let (_, rest) = line.split_once(words)?;
+    let rest = rest.strip_prefix('s').unwrap_or(rest);
+    let rest = rest.strip_prefix("://").unwrap_or(rest);
     rest.split(|c: char| c.is_whitespace() || c == '/').next()?.parse().ok()
 }
 
@@ -397,7 +441,7 @@ mod tests {
             ("whisker 0.1.0 listens on https://127.0.0.1:2", Some(2)),
             ("whisker listens on nothing", None),
         ] {
-            assert_eq!(listens_on(line).map(|address| address.port()), port, "{line}");
+            assert_eq!(address_after(LISTENS, line).map(|address| address.port()), port, "{line}");
         }
     }
 }

@@ -55,7 +55,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let metrics = telemetry::count()?;
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
     let archives = configure::sandbox(settings, &data_dir, address).archive;
-    let platform = Process::new(metrics, archives, pressure);
+    let platform = Process::new(metrics, archives, Some(pressure));
 
     let controller = Controller::new(
         configure::controller(settings, manifest.clone()),

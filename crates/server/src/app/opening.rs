@@ -1,0 +1,145 @@
+//! What a process of a cluster still waits for, and what it says meanwhile.
+//!
+//! The store and Kafka may come up after the process, or go away. So its port
+//! is open from the beginning, tells by name what is missing, and refuses all
+//! else until everything was there once.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{CONTENT_TYPE, HeaderValue},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use whisker_controller::Controller;
+use whisker_entity::TransactionId;
+
+use crate::listener::Answers;
+
+/// Pauses between two tries, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The header that names a request.
+const REQUEST_ID: &str = "x-request-id";
+
+/// What is missing, in the words that readiness shows.
+pub struct Opening {
+    missing: Mutex<Vec<&'static str>>,
+    metrics: PrometheusHandle,
+}
+
+impl Opening {
+    /// Nothing is there yet.
+    pub fn new(metrics: PrometheusHandle) -> Arc<Self> {
+        Arc::new(Self { missing: Mutex::new(vec!["the process is starting"]), metrics })
+    }
+
+    /// Tries until something is there. `missing` says what is not, while it is
+    /// not. `None`: it was cancelled.
+    pub async fn patiently<T>(
+        &self,
+        missing: &'static str,
+        cancel: &CancellationToken,
+        mut attempt: impl AsyncFnMut() -> anyhow::Result<T>,
+    ) -> Option<T> {
+        self.lacks(vec![missing]);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let tried = tokio::select! {
+                () = cancel.cancelled() => return None,
+                tried = attempt() => tried,
+            };
+            match tried {
+                Ok(there) => return Some(there),
+                Err(error) => tracing::warn!("not ready, since {missing}: {error:#}"),
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return None,
+                () = tokio::time::sleep(pause) => pause = (2 * pause).min(LONGEST_PAUSE),
+            }
+        }
+    }
+
+    /// What is missing from now on.
+    pub fn lacks(&self, missing: Vec<&'static str>) {
+        *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+    }
+
+    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+        if *method == Method::GET {
+            match path {
+                "/ping" => return text(StatusCode::OK, "text/plain; charset=UTF-8", "pong".to_owned()),
+                "/ready" => return self.ready(),
+                "/metrics" => return text(StatusCode::OK, "text/plain; charset=UTF-8", self.metrics.render()),
+                _ => {}
+            }
+        }
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let transaction =
+            given.and_then(TransactionId::from_client).unwrap_or_else(|| TransactionId::system("starting"));
+        let body = json!({"error": whisker_api::messages::UNAVAILABLE, "code": transaction.as_str()});
+        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, "application/json", body.to_string());
+        if let Ok(id) = HeaderValue::from_str(transaction.as_str()) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        text(status, "application/json", json!({"ready": missing.is_empty(), "missing": missing}).to_string())
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An invoker says how it is, and nothing else.
+impl Answers for Opening {
+    async fn answer(&self, request: Request<Incoming>, _: IpAddr) -> Response<Full<Bytes>> {
+        self.answer(request.method(), request.uri().path(), request.headers())
+    }
+}
+
+/// Stands where the API will be.
+pub struct Desk {
+    opening: Arc<Opening>,
+    controller: OnceLock<Arc<Controller>>,
+}
+
+impl Desk {
+    /// With nobody at it yet.
+    pub fn new(opening: Arc<Opening>) -> Arc<Self> {
+        Arc::new(Self { opening, controller: OnceLock::new() })
+    }
+
+    /// From now on this one answers.
+    pub fn seat(&self, controller: Arc<Controller>) {
+        // It is done once; a second one would change nothing.
+        let _ = self.controller.set(controller);
+    }
+}
+
+impl Answers for Desk {
+    async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
+        match self.controller.get() {
+            Some(controller) => controller.handle(request, client).await,
+            None => Answers::answer(&*self.opening, request, client).await,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Clients that go on until they are told to stop.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use whisker_testkit::{Client, Request, eventually, pause};
+
+/// Time between two requests of one client: enough load to be in the middle of
+/// something at any moment.
+const PACE: Duration = Duration::from_millis(20);
+
+/// What clients saw.
+#[derive(Default)]
+pub struct Load {
+    accepted: Mutex<Vec<String>>,
+    refused: Mutex<Vec<String>>,
+    read: AtomicUsize,
+    unread: Mutex<Vec<String>>,
+    over: AtomicBool,
+}
+
+impl Load {
+    /// Some clients that have an action invoked without waiting, and some that
+    /// read it, while something is done.
+    pub fn during<T>(&self, guest: &Client, action: &str, clients: usize, act: impl FnOnce() -> T) -> T {
+        let invoke = Request::new("POST", guest.target(&format!("actions/{action}"))).json(&json!({}));
+        let read = Request::new("GET", guest.target(&format!("actions/{action}")));
+        thread::scope(|scope| {
+            for _ in 0..clients {
+                scope.spawn(|| self.go_on(|| self.invoke(guest, &invoke)));
+                scope.spawn(|| self.go_on(|| self.read(guest, &read)));
+            }
+            // Also when it panics, or the clients would never end.
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+            self.over.store(true, Ordering::Relaxed);
+            done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    fn go_on(&self, each: impl Fn()) {
+        while !self.over.load(Ordering::Relaxed) {
+            each();
+            pause(PACE);
+        }
+    }
+
+    fn invoke(&self, guest: &Client, request: &Request) {
+        match guest.try_send(request) {
+            Ok(response) if response.status() == 202 => {
+                let id = response.json()["activationId"].as_str().expect("an id").to_owned();
+                self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+            }
+            Ok(response) => note(&self.refused, format!("{} {}", response.status(), response.text())),
+            Err(error) => note(&self.refused, error.to_string()),
+        }
+    }
+
+    fn read(&self, guest: &Client, request: &Request) {
+        match guest.try_send(request) {
+            Ok(response) if response.status() == 200 => drop(self.read.fetch_add(1, Ordering::Relaxed)),
+            Ok(response) => note(&self.unread, format!("{} {}", response.status(), response.text())),
+            Err(error) => note(&self.unread, error.to_string()),
+        }
+    }
+
+    /// Waits until so many more were accepted.
+    #[track_caller]
+    pub fn accept_more(&self, count: usize) {
+        let before = self.accepted().len();
+        eventually(Duration::from_secs(120), || match self.accepted().len() - before {
+            more if more >= count => Ok(()),
+            more => Err(format!("{more} of {count}; refused: {:?}", self.refused())),
+        });
+    }
+
+    /// Ids that were answered 202.
+    pub fn accepted(&self) -> Vec<String> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Invocations that were answered otherwise, or not at all.
+    pub fn refused(&self) -> Vec<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads that were answered with what was asked for.
+    pub fn read_count(&self) -> usize {
+        self.read.load(Ordering::Relaxed)
+    }
+
+    /// Reads that were answered otherwise, or not at all.
+    pub fn unread(&self) -> Vec<String> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn note(list: &Mutex<Vec<String>>, words: String) {
+    list.lock().unwrap_or_else(PoisonError::into_inner).push(words);
+}
+
+/// Waits until each of these has its record; how long that took. Of each the
+/// status, in the order of the ids.
+#[track_caller]
+pub fn recorded(guest: &Client, ids: &[String], within: Duration) -> (Duration, Vec<String>) {
+    let began = Instant::now();
+    let mut left: Vec<&String> = ids.iter().collect();
+    eventually(within, || {
+        left.retain(|id| guest.get(&format!("activations/{id}")).status() != 200);
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{} of {} without a record: {:?}", left.len(), ids.len(), &left[..left.len().min(5)]))
+        }
+    });
+    let took = began.elapsed();
+    let status = |id: &String| {
+        let record = guest.get(&format!("activations/{id}")).expect(200);
+        record["response"]["status"].as_str().expect("a status").to_owned()
+    };
+    (took, ids.iter().map(status).collect())
+}

@@ -1,0 +1,42 @@
+//! What a role says when something that it needs is not there.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use whisker_testkit::{Builder, Client, Server, eventually};
+
+#[test]
+fn a_cluster_needs_a_store_for_all_and_kafka() {
+    let shared = "postgres://nobody@127.0.0.1:1/none?sslmode=disable";
+    for settings in [Builder::default().controller("0"), Builder::default().invoker(0)] {
+        let (status, said) = settings.clone().flag("--kafka", "127.0.0.1:1").refused();
+        assert!(!status.success() && said.contains("--store") && said.contains("SQLite"), "{said}");
+        let (status, said) = settings.clone().flag("--store", shared).refused();
+        assert!(!status.success() && said.contains("--kafka"), "{said}");
+    }
+    let (status, said) = Builder::default().controller("a b").flag("--kafka", "127.0.0.1:1").refused();
+    assert!(!status.success() && said.contains("--id"), "{said}");
+}
+
+/// What it waits for has a name, and it ends when it is asked to.
+#[test]
+fn readiness_names_what_is_missing() {
+    let nowhere = "postgres://nobody@127.0.0.1:1/none?sslmode=disable";
+    for settings in [Builder::default().controller("0"), Builder::default().invoker(0)] {
+        let settings = settings.flag("--kafka", "127.0.0.1:1").flag("--store", nowhere);
+        let waiting: Server = settings.start_waiting();
+        let anyone: Client = waiting.anyone();
+        assert_eq!(anyone.get("/ping").text(), "pong");
+        let missing: Value = eventually(Duration::from_secs(30), || {
+            let ready = anyone.get("/ready").expect(503);
+            let missing = ready["missing"].clone();
+            if missing.to_string().contains("store") { Ok(missing) } else { Err(ready.to_string()) }
+        });
+        assert_eq!(missing, serde_json::json!(["the store does not answer"]));
+        assert!(anyone.get("/metrics").status() == 200);
+        let refused = anyone.get("/api/v1/namespaces");
+        assert_eq!(refused.status(), 503, "{}", refused.text());
+        let stopped = waiting.stop();
+        assert!(stopped.status.success(), "{}", stopped.output);
+    }
+}

@@ -1,0 +1,83 @@
+//! Scenarios of `compat`, played side by side.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    thread,
+};
+
+use whisker_compat::{Auths, Differences, Document, Replay};
+use whisker_testkit::{GUEST, Origin, SYSTEM};
+
+/// Documents that play at once.
+const AT_ONCE: usize = 4;
+
+/// How often documents are played on a cluster before what went otherwise counts.
+const TRIES: usize = 3;
+
+/// Those that need no settings of their own.
+pub fn plain() -> Vec<PathBuf> {
+    let paths = Document::scenario_paths();
+    paths.into_iter().filter(|path| Document::read(path).config.is_none()).collect()
+}
+
+/// What went otherwise at an entry, where nothing outside the API is there for
+/// any method.
+pub fn failures_at_entry(origin: &Origin) -> Vec<String> {
+    let failures = failures_at(origin, plain());
+    failures.into_iter().filter(|failure| !is_outside(failure)).collect()
+}
+
+fn is_outside(failure: &str) -> bool {
+    failure.contains(": GET /namespaces\n    status: expected 405, got 404\n")
+}
+
+/// What about a container a scenario relies on that a cluster does not promise:
+/// that the next run is in the same one.
+const ONE_INVOKER: [&str; 2] =
+    ["an application error keeps the container warm", "a developer error ends the container"];
+
+/// What went otherwise on a cluster, each time that it was tried: one controller
+/// hears some milliseconds later what another one wrote.
+pub fn failures_on_cluster(origin: &Origin) -> Vec<String> {
+    let promised = |failure: &String| !ONE_INVOKER.iter().any(|scenario| failure.contains(scenario));
+    let mut left = plain();
+    let mut failures = Vec::new();
+    for _ in 0..TRIES {
+        failures = failures_at(origin, left.clone());
+        failures.retain(|failure| promised(failure) && !is_outside(failure));
+        if failures.is_empty() {
+            break;
+        }
+        eprintln!("tried again:\n{}", failures.join("\n"));
+        left.retain(|path| {
+            let group = format!("{}: ", Document::read(path).group);
+            failures.iter().any(|failure| failure.starts_with(&group))
+        });
+    }
+    failures
+}
+
+/// Plays documents side by side; what went otherwise, in words.
+pub fn failures_at(origin: &Origin, paths: Vec<PathBuf>) -> Vec<String> {
+    let auths = Auths { guest: GUEST.into(), system: SYSTEM.into() };
+    let differences = Differences::read();
+    let (left, failures) = (Mutex::new(paths), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(path) = next(&left) {
+                    let document = Document::read(&path);
+                    let (tally, found) = Replay::new(&document, &differences, origin, &auths).play();
+                    eprintln!("{}: {tally}", document.group);
+                    failures.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                }
+            });
+        }
+    });
+    failures.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn next(left: &Mutex<Vec<PathBuf>>) -> Option<PathBuf> {
+    left.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}

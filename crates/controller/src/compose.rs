@@ -134,9 +134,15 @@ async fn carry_out(
             (record(running.await), promise)
         }
     };
+    ended(controller, whole, &record);
     if whole.caller.wants_records() {
         controller.records.write(record, promise);
     }
+}
+
+/// Tells of a whole that ended.
+fn ended(controller: &Controller, whole: &Whole, record: &Activation) {
+    controller.config.events.ended(record, &whole.caller.who, environment::now());
 }
 
 /// Makes it durable that there will be a record, unless none is wanted.

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use whisker_bus::ControllerId;
 use whisker_entity::{Allowance, LimitRanges, MB, Manifest, NamespaceLimits};
+use whisker_events::Events;
+use whisker_traces::Tracer;
 
 /// Settings of one controller.
 #[derive(Debug, Clone)]
@@ -18,6 +20,10 @@ pub struct Config {
     pub build_date: String,
     /// What was built.
     pub build_number: String,
+    /// Who is told of what users do.
+    pub events: Events,
+    /// Who is told where the time of a request went.
+    pub tracer: Tracer,
 }
 
 /// Limits of the API. Each says what happens beyond it.

@@ -17,6 +17,7 @@ use whisker_dispatch::Dispatch;
 use whisker_entity::{EntityName, EntityPath, Identity, Millis, Parameters, TransactionId};
 use whisker_secrets::Secrets;
 use whisker_store::{Activations, Change, Entities, Subjects};
+use whisker_traces::{Context, Span, TRACEPARENT, TRACESTATE};
 
 use crate::{
     accept, actions, activations,
@@ -87,6 +88,8 @@ pub(crate) struct Call<'a> {
     pub transaction: &'a TransactionId,
     /// What is behind `?`.
     pub query: Query<'a>,
+    /// Its place in its trace.
+    pub trace: Option<&'a Context>,
     headers: &'a HeaderMap,
     body: &'a mut Incoming,
 }
@@ -100,6 +103,7 @@ impl<'a> Call<'a> {
             began: self.began,
             cause: None,
             of_letter: false,
+            trace: self.trace.cloned(),
         }
     }
 
@@ -202,7 +206,9 @@ impl Controller {
         let (head, mut body) = request.into_parts();
         let given = head.headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).and_then(TransactionId::from_client);
         let transaction = given.unwrap_or_else(environment::transaction_id);
-        let reply = self.reply(&head, &mut body, peer, &transaction).await.unwrap_or_else(Rejection::into_reply);
+        let mut span = self.span(&head, &transaction);
+        let trace = span.as_ref().map(Span::context);
+        let reply = self.reply(&head, &mut body, peer, &transaction, trace).await.unwrap_or_else(Rejection::into_reply);
         self.bodies.discard(&head.headers, &mut body).await;
         let reply = accept::negotiated(&head.headers, reply);
         let status = reply.status();
@@ -216,6 +222,12 @@ impl Controller {
             duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             "request answered"
         );
+        if let Some(span) = &mut span {
+            span.say("http.response.status_code", status.as_str());
+            if status.is_server_error() {
+                span.fail();
+            }
+        }
         let mut response = reply.finish(&transaction, head.method == Method::HEAD);
         // With chunks there may have been a length as well, which the HTTP
         // library has dropped: whoever stands between us and the client may
@@ -227,12 +239,28 @@ impl Controller {
         response
     }
 
+    /// The span of a request of the API, where traces are on. Neither query nor
+    /// headers are in it: both hold tokens and keys.
+    fn span(&self, head: &http::request::Parts, transaction: &TransactionId) -> Option<Span> {
+        let tracer = &self.config.tracer;
+        if !tracer.is_on() || !head.uri.path().starts_with("/api/") {
+            return None;
+        }
+        let text = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+        let parent = text(TRACEPARENT).and_then(|parent| Context::read(parent, text(TRACESTATE)));
+        let mut span = tracer.begin(method_label(&head.method), whisker_traces::Kind::Server, parent.as_ref())?;
+        span.say("url.path", head.uri.path());
+        span.say("transaction.id", transaction.as_str());
+        Some(span)
+    }
+
     async fn reply(
         &self,
         head: &http::request::Parts,
         body: &mut Incoming,
         peer: IpAddr,
         transaction: &TransactionId,
+        trace: Option<&Context>,
     ) -> Result<Reply, Rejection> {
         let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
         let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
@@ -242,7 +270,7 @@ impl Controller {
         let resource = match route(&head.method, head.uri.path())? {
             Destination::Open(open) => return self.open(open).await,
             Destination::Web(target) => {
-                let visit = Visit { head, body, peer, transaction };
+                let visit = Visit { head, body, peer, transaction, trace };
                 return Ok(web::serve(self, visit, &target).await);
             }
             Destination::Secured(resource) => resource,
@@ -250,7 +278,7 @@ impl Controller {
         let began = environment::now();
         let who = self.authenticator.authenticate(&head.headers, peer, began).await?;
         let query = Query::new(head.uri.query());
-        let call = Call { who, began, transaction, query, headers: &head.headers, body };
+        let call = Call { who, began, transaction, query, trace, headers: &head.headers, body };
         match resource? {
             Resource::Namespaces => namespaces::list(&call),
             Resource::Limits(space) => namespaces::limits(self, &call, &space),

@@ -11,9 +11,10 @@ use std::{
 };
 
 use whisker_api::{Arguments, Payload, messages};
-use whisker_bus::ActivationMessage;
+use whisker_bus::{ActivationMessage, MetricName};
 use whisker_dispatch::{Outcome, Want};
 use whisker_entity::{Action, Activation, ActivationId, Exec, Identity, Millis, TransactionId};
+use whisker_traces::Context;
 
 use crate::{
     compose::{self, Shape},
@@ -40,6 +41,8 @@ pub struct Caller {
     pub cause: Option<ActivationId>,
     /// Whether a dead letter is the occasion.
     pub of_letter: bool,
+    /// The place of that request in its trace.
+    pub trace: Option<Context>,
 }
 
 impl Caller {
@@ -68,14 +71,18 @@ pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<
     let allowed = own.invocations_per_minute.unwrap_or(limits.invocations_per_minute).into();
     let allowed = controller.dispatch.share(allowed);
     let count = controller.invocations.count(who.namespace.clone(), now);
+    let events = &controller.config.events;
     if count > allowed {
+        events.metric(MetricName::TimedRateLimit, 1, who, now);
         return Err(Rejection::Throttled(messages::too_many_requests(count, allowed)));
     }
     let allowed = controller.dispatch.share(limits.concurrent_invocations(own).into());
     let count = controller.dispatch.in_flight(&who.namespace);
     if count >= allowed {
+        events.metric(MetricName::ConcurrentRateLimit, 1, who, now);
         return Err(Rejection::Throttled(messages::too_many_concurrent(count, allowed)));
     }
+    events.metric(MetricName::ConcurrentInvocations, count + 1, who, now);
     Ok(())
 }
 
@@ -124,7 +131,7 @@ pub async fn single(
         init_args: parameters.iter().filter(|p| p.init).map(|p| p.key.clone()).collect(),
         locked_args,
         cause: caller.cause,
-        trace_context: None,
+        trace_context: caller.trace.as_ref().map(Context::carried),
         of_letter: caller.of_letter,
     };
     let asked = Instant::now();

@@ -30,6 +30,7 @@ use hyper::body::Incoming;
 use serde_json::Value;
 use whisker_api::messages;
 use whisker_entity::{Identity, TransactionId};
+use whisker_traces::Context;
 
 pub use path::Target;
 
@@ -56,6 +57,8 @@ pub(crate) struct Visit<'a> {
     pub peer: IpAddr,
     /// Its id.
     pub transaction: &'a TransactionId,
+    /// Its place in its trace.
+    pub trace: Option<&'a Context>,
 }
 
 /// A web action, and in whose name it runs.
@@ -119,7 +122,7 @@ async fn run(
     exported: &Exported,
     custom_options: bool,
 ) -> Result<Reply, Rejection> {
-    let Visit { head, body, peer, transaction } = visit;
+    let Visit { head, body, peer, transaction, trace } = visit;
     let Exported { owner, resolved } = exported;
     let began = environment::now();
     let caller = controller.authenticator.recognise(&head.headers, peer, began).await?;
@@ -148,7 +151,14 @@ async fn run(
         };
         asked.arguments(given)
     };
-    let caller = Caller { who: owner.clone(), transaction: transaction.clone(), began, cause: None, of_letter: false };
+    let caller = Caller {
+        who: owner.clone(),
+        transaction: transaction.clone(),
+        began,
+        cause: None,
+        of_letter: false,
+        trace: trace.cloned(),
+    };
     let wait = Some(controller.config.limits.blocking_wait);
     match invocation::invoke(controller, &caller, resolved, payload, wait).await? {
         Invoked::Accepted(id) => Ok(Reply::error(StatusCode::ACCEPTED, messages::WEB_NOT_READY).activation(id)),

@@ -30,6 +30,7 @@ use whisker_bus::{
     ControllerPing, Incarnation, InvokerId, InvokerPing, Promise,
 };
 use whisker_entity::{Activation, ActivationId, EntityName, QualifiedName};
+use whisker_traces::{Context, Kind, Span, Tracer};
 
 pub use error::Error;
 pub use whisker_placement::{Action, Config, Health, Member, Policy, Want};
@@ -66,6 +67,7 @@ pub struct Dispatch {
     wanted: Mutex<Option<Wanted>>,
     /// A namesake was found that was there before.
     displaced: CancellationToken,
+    tracer: Tracer,
 }
 
 impl Dispatch {
@@ -85,7 +87,13 @@ impl Dispatch {
     fn with(bus: Arc<dyn ControllerBus>, choice: Option<Shared>, wanted: Option<Wanted>) -> Self {
         let arrivals = Arc::new(Arrivals { flights: Flights::default(), choice });
         bus.subscribe(arrivals.clone());
-        Self { bus, arrivals, wanted: Mutex::new(wanted), displaced: CancellationToken::new() }
+        Self { bus, arrivals, wanted: Mutex::new(wanted), displaced: CancellationToken::new(), tracer: Tracer::off() }
+    }
+
+    /// Tells this one how long choosing and sending take.
+    #[must_use]
+    pub fn traced(self, tracer: Tracer) -> Self {
+        Self { tracer, ..self }
     }
 
     /// Sends an activation and, if `wait` is given, waits so long for its
@@ -99,6 +107,7 @@ impl Dispatch {
         wait: Option<Duration>,
     ) -> Result<Outcome, Error> {
         let id = message.activation;
+        let sending = self.sending(&message);
         let to = match &self.arrivals.choice {
             None => InvokerId(0),
             Some(choice) => choice.book(id, &want())?,
@@ -109,6 +118,7 @@ impl Dispatch {
         let promise = if wait.is_some() { Promise::Sent } else { Promise::Accepted };
         self.bus.send(to, message, promise).await?;
         departure.taken();
+        drop(sending);
         let Some(wait) = wait else { return Ok(Outcome::Accepted) };
         match tokio::time::timeout(wait, receiver).await {
             Ok(Ok(Heard::Finished(activation))) => return Ok(Outcome::Finished(activation)),
@@ -119,6 +129,17 @@ impl Dispatch {
         }
         self.bus.secure(id).await?;
         Ok(Outcome::Accepted)
+    }
+
+    /// The span of what comes before an invoker has it, where traces are on.
+    fn sending(&self, message: &ActivationMessage) -> Option<Span> {
+        if !self.tracer.is_on() {
+            return None;
+        }
+        let parent = Context::of(message.trace_context.as_ref()?)?;
+        let mut span = self.tracer.begin("send", Kind::Producer, Some(&parent))?;
+        span.say("activation.id", message.activation.to_string());
+        Some(span)
     }
 
     /// How many activations of a namespace are under way from here.

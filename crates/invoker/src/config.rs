@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use whisker_bus::InvokerId;
 use whisker_entity::{Allowance, NamespaceLimits};
+use whisker_events::Events;
 use whisker_pool::{KeepPolicy, Stem};
+use whisker_traces::Tracer;
 
 /// Settings of one invoker. Whoever fills it checks the ranges.
 #[derive(Debug, Clone)]
@@ -74,6 +76,10 @@ pub struct Config {
     pub stop_grace: Duration,
     /// How long killed containers may take to be gone at shutdown.
     pub kill_grace: Duration,
+    /// Who is told of activations that ended.
+    pub events: Events,
+    /// Who is told where their time went.
+    pub tracer: Tracer,
 }
 
 impl Default for Config {
@@ -108,6 +114,8 @@ impl Default for Config {
             spool_limit_bytes: 512 << 20,
             stop_grace: Duration::from_secs(30),
             kill_grace: Duration::from_secs(5),
+            events: Events::off(),
+            tracer: Tracer::off(),
         }
     }
 }

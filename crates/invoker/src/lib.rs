@@ -36,6 +36,7 @@ mod record;
 mod resolve;
 mod run;
 mod spool;
+mod trace;
 mod words;
 
 pub use config::Config;

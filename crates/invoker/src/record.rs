@@ -6,7 +6,7 @@ use whisker_bus::{ActivationMessage, Attempt};
 use whisker_entity::{Action, Activation, MB, Millis, Parameters, Response, Status};
 use whisker_sandbox::{LogLine, Logs, Stream};
 
-use crate::words;
+use crate::{trace::Marks, words};
 
 /// When a run began and how long it took.
 #[derive(Debug, Clone, Copy)]
@@ -17,12 +17,14 @@ pub(crate) struct Times {
     pub init_ms: Option<u64>,
     /// Initialisation and run, in ms.
     pub total_ms: u64,
+    /// The same for traces, where they are on.
+    pub marks: Marks,
 }
 
 impl Times {
     /// Of what never ran.
     pub fn none(now: Millis) -> Self {
-        Self { start: now, init_ms: None, total_ms: 0 }
+        Self { start: now, init_ms: None, total_ms: 0, marks: Marks::default() }
     }
 }
 

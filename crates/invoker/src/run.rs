@@ -20,6 +20,7 @@ use crate::{
     outcome::Outcome,
     record::{self, Times},
     resolve::Resolved,
+    trace::Marks,
     words,
 };
 
@@ -89,6 +90,7 @@ impl Engine {
             self.meters.interrupted.increment(1);
         }
         let job = *ticket.run;
+        let tracing = self.tracing(&job.message, times.marks);
         let Job { message, action, earlier, .. } = &job;
         let status = outcome.response.status;
         let sequel = self.sequel(message, action, earlier, status).await;
@@ -110,6 +112,9 @@ impl Engine {
             }
         }
         self.follow(job, activation, sequel, answered).await;
+        if let Some(tracing) = tracing {
+            self.trace(&tracing, status, reason);
+        }
         next
     }
 
@@ -125,6 +130,7 @@ impl Engine {
         let limit_ms = action.limits.timeout;
         let deadline = Duration::from_millis(limit_ms);
         let mut init = None;
+        let mut marks = Marks::default();
         if reason == Reason::Paused {
             match container.resume().await {
                 Ok(()) => self.tell(Event::Resumed(slot)),
@@ -158,10 +164,12 @@ impl Engine {
                     env: self.environment(job, arguments.env),
                 };
                 let (start, began) = (self.wall(), Instant::now());
+                let mark = self.config.tracer.now();
                 let end = container.init(request, deadline).await;
                 let took = began.elapsed();
+                marks.init = Some((mark, self.config.tracer.now()));
                 self.meters.init.record(took.as_secs_f64());
-                let times = Times { start, init_ms: Some(millis(took)), total_ms: millis(took) };
+                let times = Times { start, init_ms: Some(millis(took)), total_ms: millis(took), marks };
                 match end {
                     Ok(end) => {
                         if let Some(outcome) = Outcome::of_init(end, limit_ms) {
@@ -195,13 +203,15 @@ impl Engine {
             return end;
         }
         let (run_start, began) = (self.wall(), Instant::now());
+        let mark = self.config.tracer.now();
         let end = container.run(run, deadline).await;
         let took = began.elapsed();
+        marks.run = Some((mark, self.config.tracer.now()));
         self.meters.run.record(took.as_secs_f64());
         let (start, init) = init.map_or((run_start, None), |(start, took)| (start, Some(took)));
         self.meters.wait.record(start.saturating_sub(message.began) as f64 / 1000.0);
         let total_ms = millis(took + init.unwrap_or_default());
-        let times = Times { start, init_ms: init.map(millis), total_ms };
+        let times = Times { start, init_ms: init.map(millis), total_ms, marks };
         match end {
             Ok(end) => Performed::Over(Outcome::of_run(end, limit_ms, allowed.payload_bytes), times),
             Err(Error::Gone) => Performed::Gone,
@@ -326,6 +336,7 @@ impl Engine {
     /// Leaves the record in the spool, then says that the run is over.
     pub async fn leave(&self, message: &ActivationMessage, activation: Arc<Activation>) {
         let system_error = activation.response.status == Status::WhiskError;
+        self.config.events.ended(&activation, &message.user, self.wall());
         if message.user.limits.store_activations == Some(false) {
             self.spool.skip(activation);
         } else {

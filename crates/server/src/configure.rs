@@ -166,6 +166,8 @@ pub fn controller(settings: &Serve, manifest: Arc<Manifest>) -> whisker_controll
         limits,
         build_date: env!("WHISKER_BUILD_DATE").into(),
         build_number: env!("CARGO_PKG_VERSION").into(),
+        events: whisker_events::Events::off(),
+        tracer: whisker_traces::Tracer::off(),
     }
 }
 

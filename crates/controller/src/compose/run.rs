@@ -166,6 +166,7 @@ async fn run_part(
         conductor: shape == Shape::Composition,
     };
     let record = Arc::new(run(controller, &nested, shape, input, spent).await);
+    super::ended(controller, &nested, &record);
     if whole.caller.wants_records() {
         controller.records.write(record.clone(), None);
     }

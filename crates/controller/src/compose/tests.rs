@@ -136,6 +136,8 @@ impl World {
             limits: Limits { sequence_length: 5, ..Limits::default() },
             build_date: String::new(),
             build_number: String::new(),
+            events: whisker_events::Events::off(),
+            tracer: whisker_traces::Tracer::off(),
         };
         let parts = Parts {
             entities: store.clone(),
@@ -240,6 +242,7 @@ fn caller(store_activations: Option<bool>) -> Caller {
         began: 0,
         cause: None,
         of_letter: false,
+        trace: None,
     }
 }
 

@@ -16,6 +16,8 @@ fn config() -> Config {
         limits: Limits::default(),
         build_date: String::new(),
         build_number: String::new(),
+        events: whisker_events::Events::off(),
+        tracer: whisker_traces::Tracer::off(),
     }
 }
 

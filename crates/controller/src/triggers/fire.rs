@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, StatusCode, header};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};
 use whisker_api::{Payload, messages};
+use whisker_bus::MetricName;
 use whisker_entity::{
     Activation, ActivationId, Identity, Link, Millis, Parameters, QualifiedName, Response, RuleStatus, Status, Trigger,
 };
@@ -42,7 +43,11 @@ pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<
     let allowed = who.limits.fires_per_minute.unwrap_or(controller.config.limits.fires_per_minute).into();
     let allowed = controller.dispatch.share(allowed);
     let count = controller.fires.count(who.namespace.clone(), now);
-    if count > allowed { Err(Rejection::Throttled(messages::too_many_requests(count, allowed))) } else { Ok(()) }
+    if count <= allowed {
+        return Ok(());
+    }
+    controller.config.events.metric(MetricName::TimedRateLimit, 1, who, now);
+    Err(Rejection::Throttled(messages::too_many_requests(count, allowed)))
 }
 
 /// Fires a trigger. Without an active rule nothing happens, and nothing is

@@ -72,6 +72,7 @@ async fn post_one(controller: &Controller, message: &ActivationMessage, letter: 
         began: environment::now(),
         cause: None,
         of_letter: true,
+        trace: None,
     };
     let payload = payload(controller, message, letter).await?;
     let ids = (id_of(message.activation), message.activation);

@@ -69,6 +69,8 @@ impl World {
             limits,
             build_date: String::new(),
             build_number: String::new(),
+            events: whisker_events::Events::off(),
+            tracer: whisker_traces::Tracer::off(),
         };
         let address = runtime.block_on(async {
             for (name, key) in [("guest", GUEST), ("whisk.system", SYSTEM)] {

@@ -597,8 +597,8 @@ def broken(why):
 
 
 def main():
-    # The launcher's own folder, where user code has no business.
-    del sys.path[0]
+    # The launcher's own folder, where user code has no business, and its source.
+    del sys.path[0], sys.argv[1:]
     frames = Frames(FRAMES_FD)
     orders = os.fdopen(take_input(), "rb", buffering=65536)
     replace_streams(frames)

@@ -21,6 +21,7 @@ pub(crate) const FILES: &[(&str, &[u8])] = &[
     ("nodejs/launcher.js", include_bytes!("../../../runtimes/nodejs/launcher.js")),
     ("php/launcher.php", include_bytes!("../../../runtimes/php/launcher.php")),
     ("python/launcher.py", include_bytes!("../../../runtimes/python/launcher.py")),
+    ("python/prepare.sh", include_bytes!("../../../runtimes/python/prepare.sh")),
     ("ruby/launcher.rb", include_bytes!("../../../runtimes/ruby/launcher.rb")),
     ("rust/common.sh", include_bytes!("../../../runtimes/rust/common.sh")),
     ("rust/compile.sh", include_bytes!("../../../runtimes/rust/compile.sh")),

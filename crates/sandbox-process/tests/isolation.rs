@@ -164,8 +164,8 @@ async fn no_other_process_and_no_host_path_is_seen() {
     assert!(pids.len() <= 3 && pids[0] == 1, "{pids:?}");
     let root: Vec<&str> = answer["root"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     let known = [
-        "action", "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "runtimes", "sbin", "tmp", "usr",
-        "var",
+        "action", "bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "prepared", "proc", "runtimes", "sbin",
+        "tmp", "usr", "var",
     ];
     assert!(root.iter().all(|name| known.contains(name)), "{root:?}");
     let etc = answer["etc"].as_array().unwrap();

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use whisker_bus::{Error, InvokerBus, Redelivered};
 use whisker_testkit::Kafka;
 
-use crate::common::{Controller, Invoker, Raw, Runs, config, id, text, until, within};
+use crate::common::{Controller, Invoker, Raw, Runs, config, id, impatient, text, until, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_invokers_with_one_activation_one_runs_it() {
@@ -38,7 +38,7 @@ async fn of_two_invokers_with_one_activation_one_runs_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_dead_winner_began_is_delivered_as_begun() {
     let kafka = Kafka::shared();
-    let config = config(&kafka);
+    let config = impatient(config(&kafka));
     let raw = Raw::new(&kafka.brokers());
     let (zero, one) = tokio::join!(Invoker::connect(&config, 0), Invoker::connect(&config, 1));
     for topic in ["invoker0", "invoker1"] {

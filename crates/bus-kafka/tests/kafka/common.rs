@@ -40,14 +40,22 @@ pub fn config(kafka: &Kafka) -> Config {
     config_of(&kafka.brokers(), &prefix)
 }
 
-/// Settings for the topics of a prefix, for whoever has no time to lose.
+/// Settings for the topics of a prefix. On a busy machine nobody is taken for
+/// dead who is only slow.
 pub fn config_of(brokers: &str, prefix: &str) -> Config {
     Config {
         prefix: prefix.to_owned(),
-        session_timeout: Duration::from_secs(3),
-        offline_after: Duration::from_secs(3),
+        send_timeout: Duration::from_secs(60),
+        session_timeout: Duration::from_secs(30),
+        offline_after: Duration::from_secs(60),
         ..Config::new(brokers, Arc::new(wall))
     }
+}
+
+/// The same for those who wait for a death.
+pub fn impatient(config: Config) -> Config {
+    let soon = Duration::from_secs(5);
+    Config { session_timeout: soon, offline_after: soon, ..config }
 }
 
 /// A controller, and what it heard.

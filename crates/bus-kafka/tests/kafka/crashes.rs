@@ -5,13 +5,15 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdout, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use whisker_bus::{InvokerBus, Redelivered};
 use whisker_bus_kafka::Config;
 use whisker_testkit::Kafka;
 
-use crate::common::{Controller, Invoker, config, config_of, id, number, until};
+use crate::common::{Controller, Invoker, LONG, config, config_of, id, impatient, number, until};
 
 const BROKERS: &str = "WHISKER_TEST_BROKERS";
 const PREFIX: &str = "WHISKER_TEST_PREFIX";
@@ -26,7 +28,7 @@ fn say(word: &str, n: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let Ok(role) = std::env::var(ROLE) else { return };
-    let config = config_of(&std::env::var(BROKERS).unwrap(), &std::env::var(PREFIX).unwrap());
+    let config = impatient(config_of(&std::env::var(BROKERS).unwrap(), &std::env::var(PREFIX).unwrap()));
     println!();
     match role.as_str() {
         "controller" => {
@@ -52,6 +54,18 @@ async fn child() {
                 say("took", n);
             }
         }
+        // Begins one after the other, and ends each.
+        "worker" => {
+            let invoker = Invoker::connect(&config, 0).await;
+            loop {
+                let id = invoker.next().await.message.activation;
+                if invoker.bus.starting(id).await.is_ok() {
+                    say("began", number(id));
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    invoker.bus.done(&[id]).await.unwrap();
+                }
+            }
+        }
         role => panic!("{role}"),
     }
 }
@@ -59,7 +73,31 @@ async fn child() {
 /// A child that is killed with this value.
 struct Mortal {
     process: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Option<Lines>,
+}
+
+type Lines = BufReader<ChildStdout>;
+
+/// All that a child says until it ends.
+fn said(mut lines: Lines) -> impl Iterator<Item = (String, u64)> {
+    std::iter::from_fn(move || next(&mut lines))
+}
+
+fn next(lines: &mut Lines) -> Option<(String, u64)> {
+    let mut line = String::new();
+    while lines.read_line(&mut line).unwrap() > 0 {
+        let said = line.strip_suffix('\n').and_then(|line| line.split_once(' '));
+        if let Some((word @ ("accepted" | "began" | "took"), Ok(n))) = said.map(|(word, n)| (word, n.parse())) {
+            return Some((word.to_owned(), n));
+        }
+        line.clear();
+    }
+    None
+}
+
+/// Has a process hang, or lets it go on.
+fn signal(process: u32, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &process.to_string()]).status().unwrap().success());
 }
 
 impl Mortal {
@@ -72,27 +110,24 @@ impl Mortal {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap());
+        let lines = Some(BufReader::new(process.stdout.take().unwrap()));
         Mortal { process, lines }
     }
 
     /// What it says next.
     fn next(&mut self) -> Option<(String, u64)> {
-        let mut line = String::new();
-        while self.lines.read_line(&mut line).unwrap() > 0 {
-            let said = line.strip_suffix('\n').and_then(|line| line.split_once(' '));
-            if let Some((word @ ("accepted" | "began" | "took"), Ok(n))) = said.map(|(word, n)| (word, n.parse())) {
-                return Some((word.to_owned(), n));
-            }
-            line.clear();
-        }
-        None
+        next(self.lines.as_mut()?)
+    }
+
+    /// Whoever has them hears what it says.
+    fn take_lines(&mut self) -> Lines {
+        self.lines.take().unwrap()
     }
 
     /// Kills it; what it had said until then.
     fn kill(mut self) -> Vec<(String, u64)> {
         self.process.kill().unwrap();
-        std::iter::from_fn(|| self.next()).collect()
+        said(self.take_lines()).collect()
     }
 }
 
@@ -128,7 +163,7 @@ async fn what_was_accepted_is_there_whoever_dies_right_after() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_invoker_had_comes_to_its_next_life_and_says_what_it_is() {
     let kafka = Kafka::shared();
-    let config = config(&kafka);
+    let config = impatient(config(&kafka));
     let controller = Controller::connect(&config, "0").await;
     (killed_invoker(&config, &controller).await).look_at(&Invoker::connect(&config, 0).await).await;
 }
@@ -136,7 +171,7 @@ async fn what_a_killed_invoker_had_comes_to_its_next_life_and_says_what_it_is() 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_invoker_had_comes_to_the_next_invoker() {
     let kafka = Kafka::shared();
-    let config = config(&kafka);
+    let config = impatient(config(&kafka));
     let (controller, next) = tokio::join!(Controller::connect(&config, "0"), Invoker::connect(&config, 1));
     let left = killed_invoker(&config, &controller).await;
     left.look_at(&next).await;
@@ -147,6 +182,60 @@ async fn what_a_killed_invoker_had_comes_to_the_next_invoker() {
     until("a reader", || reads(&back) || reads(&next)).await;
     let reader = if reads(&back) { &back } else { &next };
     assert_eq!(reader.run().await, id(1000));
+}
+
+/// An invoker that hangs is taken for dead. When it goes on it still has
+/// messages, and runs none of those that others have by now.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_taken_for_dead_runs_nothing_twice() {
+    const COUNT: usize = 100;
+    let kafka = Kafka::shared();
+    let config = impatient(config(&kafka));
+    let (controller, next) = tokio::join!(Controller::connect(&config, "0"), Invoker::connect(&config, 1));
+    let config_2 = config.clone();
+    let mut worker = tokio::task::spawn_blocking(move || Mortal::start(&config_2, "worker")).await.unwrap();
+    let (there, lines) = (worker.process.id(), worker.take_lines());
+    for n in 0..COUNT as u64 {
+        controller.accept(0, n).await;
+    }
+    let began: Arc<Mutex<Vec<u64>>> = Arc::default();
+    let hearing = std::thread::spawn({
+        let began = Arc::clone(&began);
+        move || said(lines).for_each(|(_, n)| began.lock().unwrap().push(n))
+    });
+    until("a few runs", || began.lock().unwrap().len() >= 10).await;
+    signal(there, "STOP");
+
+    let (mut ran, mut interrupted) = (BTreeSet::new(), BTreeSet::new());
+    let all = |ran: &BTreeSet<u64>, interrupted: &BTreeSet<u64>| {
+        let began = began.lock().unwrap();
+        began.iter().chain(ran).chain(interrupted).collect::<BTreeSet<_>>().len() == COUNT
+    };
+    let start = tokio::time::Instant::now();
+    while !all(&ran, &interrupted) {
+        assert!(start.elapsed() < LONG * 2, "{began:?} {ran:?} {interrupted:?}");
+        let Ok(delivery) = tokio::time::timeout(Duration::from_millis(100), next.bus.receive()).await else { continue };
+        let delivery = delivery.unwrap();
+        let id = delivery.message.activation;
+        if delivery.redelivered == Redelivered::AfterStart {
+            interrupted.insert(number(id));
+        } else if next.bus.starting(id).await.is_ok() {
+            assert!(ran.insert(number(id)), "{id} ran twice");
+        } else {
+            continue;
+        }
+        next.bus.done(&[id]).await.unwrap();
+        if ran.len() == 20 {
+            signal(there, "CONT");
+        }
+    }
+    drop(worker);
+    hearing.join().unwrap();
+    let began = began.lock().unwrap();
+    let there: BTreeSet<u64> = began.iter().copied().collect();
+    assert_eq!(there.len(), began.len(), "none ran twice there");
+    assert_eq!(there.intersection(&ran).count(), 0, "nor here and there");
+    assert!(interrupted.is_subset(&there), "what was interrupted had begun");
 }
 
 /// What an invoker left behind when it was killed.

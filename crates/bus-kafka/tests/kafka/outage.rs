@@ -15,7 +15,7 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_cluster_is_away_nothing_is_accepted_and_then_all_goes_on() {
     let kafka = Arc::new(Kafka::start());
-    let config = Config { send_timeout: Duration::from_secs(3), ..config(&kafka) };
+    let config = Config { send_timeout: Duration::from_secs(8), ..config(&kafka) };
     let (controller, invoker) = tokio::join!(Controller::connect(&config, "0"), Invoker::connect(&config, 0));
     controller.accept(0, 1).await;
     assert_eq!(invoker.run().await, id(1));
@@ -24,15 +24,21 @@ async fn while_the_cluster_is_away_nothing_is_accepted_and_then_all_goes_on() {
 
     let gone = Arc::clone(&kafka);
     blocking(move || gone.kill(0)).await;
-    let refused = within("a refusal", controller.bus.send(InvokerId(0), message(3, false), Promise::Accepted)).await;
-    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
     // Of what was merely sent it is heard as well.
     controller.bus.send(InvokerId(0), message(4, true), Promise::Sent).await.unwrap();
-    until("word of it", || controller.heard.undelivered.lock().unwrap().contains(&id(4))).await;
-    assert!(matches!(controller.bus.secure(id(4)).await, Err(Error::Unavailable(_))));
-    // What could not be claimed is not begun.
-    let start = within("a refusal", invoker.bus.starting(held)).await;
+    let (refused, secured, start) = within("refusals", async {
+        tokio::join!(
+            controller.bus.send(InvokerId(0), message(3, false), Promise::Accepted),
+            controller.bus.secure(id(4)),
+            // What could not be claimed is not begun.
+            invoker.bus.starting(held),
+        )
+    })
+    .await;
+    assert!(matches!(refused, Err(Error::Unavailable(_))), "{refused:?}");
+    assert!(matches!(secured, Err(Error::Unavailable(_))), "{secured:?}");
     assert!(matches!(start, Err(Error::Unavailable(_))), "{start:?}");
+    until("word of it", || controller.heard.undelivered.lock().unwrap().contains(&id(4))).await;
 
     let back = Arc::clone(&kafka);
     blocking(move || back.resume(0)).await;
@@ -48,7 +54,7 @@ async fn while_the_cluster_is_away_nothing_is_accepted_and_then_all_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_three_brokers_one_may_die_and_nothing_is_lost() {
     let kafka = Arc::new(blocking_start().await);
-    let mut config = Config { send_timeout: Duration::from_secs(30), ..config(&kafka) };
+    let mut config = config(&kafka);
     config.topics.replication = 3;
     let (controller, invoker) = tokio::join!(Controller::connect(&config, "0"), Invoker::connect(&config, 0));
     let sends = async {

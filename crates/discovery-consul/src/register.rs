@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use whisker_bus::{InvokerInstance, InvokerPing};
+use whisker_bus::InvokerPing;
 
 use crate::{
     Config, Error, INVOKERS,
@@ -38,16 +38,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// An invoker.
-    pub fn invoker(instance: InvokerInstance, address: IpAddr, port: u16) -> Self {
-        let id = format!("whisker-{}", instance.id);
-        Self {
-            name: INVOKERS,
-            id,
-            address,
-            port,
-            ping: Some(InvokerPing { instance, enabled: true, incarnation: None }),
-        }
+    /// An invoker, which would ping so.
+    pub fn invoker(ping: InvokerPing, address: IpAddr, port: u16) -> Self {
+        let id = format!("whisker-{}", ping.instance.id);
+        Self { name: INVOKERS, id, address, port, ping: Some(ping) }
     }
 
     fn body(&self, config: &Config) -> Result<Value, Error> {

@@ -196,7 +196,8 @@ async fn an_invoker_comes_is_seen_and_goes() {
 
     let mut instance = InvokerInstance::new(InvokerId(3), "2 GB".parse().unwrap());
     instance.unique_name = Some("host-3".into());
-    let service = Service::invoker(instance.clone(), [127, 0, 0, 1].into(), 3234);
+    let ping = InvokerPing { instance: instance.clone(), enabled: true, incarnation: None };
+    let service = Service::invoker(ping, [127, 0, 0, 1].into(), 3234);
     let leave = CancellationToken::new();
     let registered = tokio::spawn(Registration::new(agent.config(), service).run(leave.clone()));
     assert_eq!(

@@ -42,6 +42,12 @@ struct On {
     dropped: Counter,
 }
 
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() { "on" } else { "off" })
+    }
+}
+
 /// From the queue to a bus.
 pub struct Way {
     queue: mpsc::Receiver<whisker_bus::Event>,

@@ -40,6 +40,12 @@ pub(crate) struct On {
     pub dropped: Counter,
 }
 
+impl std::fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_on() { "on" } else { "off" })
+    }
+}
+
 /// A span that goes on. It ends with [`Span::end`], or when it is dropped.
 pub struct Span {
     on: Arc<On>,

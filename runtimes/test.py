@@ -9,10 +9,13 @@ forks, sizes, ends of processes) is a method below the tables. An interpreter is
 found as the server finds it, through `manifest.json`.
 """
 
+import atexit
+import functools
 import json
 import os
 import re
 import select
+import shutil
 import signal
 import statistics
 import subprocess
@@ -41,12 +44,14 @@ NOT_STARTED = {"error": "Cannot start action. Check logs for details."}
 
 def interpreter(kind):
     """The first candidate whose version is accepted, with its arguments."""
+    prepare = KINDS[kind].get("prepare")
     command = KINDS[kind]["command"]
     version = command["version"]
     for path in filter(os.path.exists, command["candidates"]):
         done = subprocess.run([path, *version["arguments"]], capture_output=True, text=True)
         if done.stdout.strip().startswith(tuple(version["accepted"])):
-            return [path, *command["arguments"]]
+            folder = prepared(prepare, path) if prepare else ""
+            return [path, *(word.replace("/prepared", folder) for word in command["arguments"])]
     raise AssertionError(f"this host has no interpreter for {kind}")
 
 
@@ -148,6 +153,16 @@ class Child:
 
     def __exit__(self, *_):
         self.close()
+
+
+@functools.cache
+def prepared(script, program):
+    """The folder that a container finds at /prepared."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    command = f'sh "{HERE / script}" "{program}" 3>&1 >&2 | tar -xf - -C "{folder}"'
+    subprocess.run(command, shell=True, check=True)
+    return folder
 
 
 class Launcher(Child):

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use whisker_bus::ActivationMessage;
+use whisker_bus::{AckMessage, ActivationMessage, CacheInvalidation, ControllerPing, InvokerPing};
 use whisker_entity::{ActivationId, AuthKey, EntityName, QualifiedName, Version};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -20,4 +20,10 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = text.parse::<Version>();
     let _ = AuthKey::parse(text);
     let _ = serde_json::from_str::<ActivationMessage>(text);
+    if let Ok(message) = serde_json::from_str::<AckMessage>(text) {
+        assert!(serde_json::to_string(&message.shrunk()).is_ok());
+    }
+    let _ = serde_json::from_str::<InvokerPing>(text);
+    let _ = serde_json::from_str::<ControllerPing>(text);
+    let _ = serde_json::from_str::<CacheInvalidation>(text);
 });

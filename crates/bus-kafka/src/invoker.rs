@@ -48,8 +48,13 @@ pub struct KafkaInvoker {
     shared: Arc<Shared>,
     /// Messages that were given out, and when: for the metrics.
     given: Mutex<HashMap<ActivationId, (Instant, Arc<ActivationMessage>)>>,
+    goodbye: Arc<Goodbye>,
     threads: Mutex<Option<Threads>>,
 }
+
+/// The last ping of an invoker that stops, once it was sent. What it still has
+/// is its own until it leaves: so it is repeated until then.
+type Goodbye = Mutex<Option<Vec<u8>>>;
 
 struct Threads {
     rescue: Rescue,
@@ -84,12 +89,16 @@ impl KafkaInvoker {
             Inbox::new(me, bounds, Claims::new(config.claims_kept), Members::new(config.offline_after, Duration::ZERO));
         let shared = Arc::new(Shared::new(inbox, config.clock.clone(), began));
         let producer = Arc::new(Producer::new(&config)?);
+        let goodbye = Arc::new(Goodbye::default());
         let listener = {
             let (config, shared) = (config.clone(), Arc::clone(&shared));
+            let (producer, goodbye) = (Arc::clone(&producer), Arc::clone(&goodbye));
             blocking(move || {
                 let name = |topic: Topic| topic.full_name(&config);
                 let heard = [(name(Topic::Claims), From::Last(config.claims_kept)), (name(Topic::Health), From::Now)];
-                let take = Hearing { shared, claims: name(Topic::Claims), looked: Instant::now() };
+                let (claims, health) = (name(Topic::Claims), name(Topic::Health));
+                let now = Instant::now();
+                let take = Hearing { shared, claims, health, looked: now, producer, goodbye, said: now };
                 Listener::start(&config, "follow", &heard, take)
             })
             .await?
@@ -128,7 +137,7 @@ impl KafkaInvoker {
         )?);
         let rescue = Rescue::start(&config, &shared, 3)?;
         let threads = Mutex::new(Some(Threads { rescue, readers, listener }));
-        Ok(KafkaInvoker { config, instance, me, producer, shared, given: Mutex::default(), threads })
+        Ok(KafkaInvoker { config, instance, me, producer, shared, given: Mutex::default(), goodbye, threads })
     }
 
     /// The way of user events.
@@ -343,7 +352,10 @@ impl InvokerBus for KafkaInvoker {
 
     async fn ping(&self, ping: &InvokerPing) -> Result<(), Error> {
         let ping = InvokerPing { incarnation: Some(self.me.incarnation), ..ping.clone() };
-        self.producer.post(&self.name(Topic::Health), &[], &Self::payload(&ping)?)
+        let payload = Self::payload(&ping)?;
+        let goodbye = (!ping.enabled).then(|| payload.clone());
+        *self.goodbye.lock().unwrap_or_else(PoisonError::into_inner) = goodbye;
+        self.producer.post(&self.name(Topic::Health), &[], &payload)
     }
 }
 
@@ -364,11 +376,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
 struct Hearing {
     shared: Arc<Shared>,
     claims: String,
+    health: String,
     looked: Instant,
+    producer: Arc<Producer>,
+    goodbye: Arc<Goodbye>,
+    said: Instant,
 }
 
 /// How often it is looked whether somebody has died.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often a goodbye is repeated.
+const SAY: Duration = Duration::from_secs(1);
 
 impl Take for Hearing {
     fn take(&mut self, topic: &str, payload: &[u8], written: Millis) {
@@ -397,6 +415,15 @@ impl Take for Hearing {
             self.looked = Instant::now();
             let now = self.shared.now();
             self.shared.tell(|inbox| inbox.look_around(now));
+        }
+        if self.said.elapsed() >= SAY {
+            self.said = Instant::now();
+            let goodbye = self.goodbye.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(payload) = &*goodbye
+                && let Err(error) = self.producer.post(&self.health, &[], payload)
+            {
+                tracing::debug!(error = &error as &dyn std::error::Error, "A ping was not sent");
+            }
         }
     }
 }

@@ -73,8 +73,8 @@ impl Reader {
         (group, instance): (&str, Option<&str>),
         topics: &[String],
     ) -> Result<Reader, Error> {
-        let (changes, ends) = (Mutex::default(), Mutex::default());
-        let context = Context { shared: Arc::clone(shared), number, changes, ends };
+        let (changes, ends, uncommitted) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let context = Context { shared: Arc::clone(shared), number, changes, ends, uncommitted };
         let consumer = BaseConsumer::from_config_and_context(&client::member(config, group, instance), context)
             .map_err(Error::Settings)?;
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -128,6 +128,8 @@ struct Context {
     changes: Mutex<Vec<Change>>,
     /// Ends of partitions, as the brokers said last.
     ends: Mutex<BTreeMap<(String, i32), i64>>,
+    /// A commit that was not waited for has failed.
+    uncommitted: AtomicBool,
 }
 
 fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -183,6 +185,13 @@ impl ConsumerContext for Context {
             }
         };
         unpoisoned(&self.changes).push(change);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "Progress was not committed; it is tried again");
+            self.uncommitted.store(true, Ordering::SeqCst);
+        }
     }
 }
 
@@ -421,6 +430,9 @@ impl Work {
     }
 
     fn commit_progress(&mut self) {
+        if self.consumer.context().uncommitted.swap(false, Ordering::SeqCst) {
+            self.parts.values_mut().for_each(|mine| mine.committed = NOTHING);
+        }
         let quiet = self.last_message.elapsed() >= QUIET;
         let ends = unpoisoned(&self.consumer.context().ends).clone();
         let inbox = self.shared.inbox();

@@ -54,6 +54,29 @@ async fn what_a_dead_winner_began_is_delivered_as_begun() {
     assert_eq!((again.message.activation, again.redelivered), (id(1), Redelivered::AfterStart));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_stops_keeps_what_it_has_until_it_leaves() {
+    let kafka = Kafka::shared();
+    let config = impatient(config(&kafka));
+    let raw = Raw::new(&kafka.brokers());
+    let (zero, one) = tokio::join!(Invoker::connect(&config, 0), Invoker::connect(&config, 1));
+    for topic in ["invoker0", "invoker1"] {
+        raw.write(&format!("{}{topic}", config.prefix), [text(1, false).as_str()]);
+    }
+    for invoker in [&zero, &one] {
+        invoker.next().await;
+    }
+    zero.bus.starting(id(1)).await.unwrap();
+    assert!(matches!(one.bus.starting(id(1)).await, Err(Error::Taken)));
+    zero.say_goodbye().await;
+    // Longer than one that is silent is taken for alive.
+    let more = tokio::time::timeout(config.offline_after * 2, one.bus.receive()).await;
+    assert!(more.is_err(), "{more:?}");
+    zero.bus.done(&[id(1)]).await.unwrap();
+    zero.bus.leave().await;
+    until("nothing held", || one.bus.load() == (0, 0)).await;
+}
+
 /// Row 9: each message twice in its topic, every third one in the other
 /// invoker's as well, some for callers that wait. As many by
 /// `WHISKER_DUPLICATES` as one likes.

@@ -109,6 +109,7 @@ impl Controller {
 /// An invoker that pings until it is dropped.
 pub struct Invoker {
     pub bus: Arc<KafkaInvoker>,
+    number: u32,
     pings: tokio::task::JoinHandle<()>,
 }
 
@@ -135,7 +136,14 @@ impl Invoker {
                 }
             }
         });
-        Invoker { bus, pings }
+        Invoker { bus, number, pings }
+    }
+
+    /// Says once that it takes no more work, and is silent.
+    pub async fn say_goodbye(&self) {
+        self.pings.abort();
+        let instance = InvokerInstance::new(InvokerId(self.number), "1 GB".parse().unwrap());
+        self.bus.ping(&InvokerPing { instance, enabled: false, incarnation: None }).await.unwrap();
     }
 
     /// The next message.

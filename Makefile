@@ -12,7 +12,7 @@ CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO
 export RUST_BACKTRACE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build images test test-api test-clients bench bench-keep-warm bench-placement check docs
+.PHONY: help run build images test test-cluster torture test-api test-clients bench bench-keep-warm bench-placement check docs
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,15 @@ test: ## Everything: units, contracts, launchers, and the real binary from outsi
 	python3 runtimes/test.py
 	$(CARGO) test --locked --workspace --no-fail-fast
 	CONFORMANCE_CONTAINERS=docker $(CARGO) test --locked -p whisker-server --test conformance -- --test-threads 1
+
+test-cluster: ## Controllers and invokers on real Kafka and PostgreSQL, killed under load (a part of make test)
+	@scripts/install-deps.sh test
+	$(CARGO) test --locked -p whisker-server --test cluster -- --nocapture
+
+torture: ## Every process of a cluster is killed at random: make torture SECONDS=300
+	@scripts/install-deps.sh test
+	WHISKER_TORTURE_SECONDS=$(or $(SECONDS),300) $(CARGO) test --locked -p whisker-server --test cluster -- \
+		--ignored --nocapture nothing_accepted_is_lost
 
 test-api: ## schemathesis against the OpenAPI documents of the real binary, for a minute
 	@scripts/install-deps.sh run

@@ -77,8 +77,9 @@ impl Dispatch {
         Self::with(bus, None, None)
     }
 
-    /// To those invokers of a cluster that are found fit. `life` is random, and
-    /// tells this process from others that were, or are, given the same name.
+    /// To those invokers of a cluster that are found fit. `life` tells this
+    /// process from others that were, or are, given the same name: of two, the
+    /// one with the higher number began later.
     pub fn among(bus: Arc<dyn ControllerBus>, me: ControllerId, life: Incarnation, config: Config) -> Self {
         let (choice, wanted) = Choice::new(me, life, config);
         Self::with(bus, Some(Arc::new(choice)), Some(wanted))

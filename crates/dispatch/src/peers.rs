@@ -81,7 +81,8 @@ impl Peers {
         let known = known.unwrap_or(Namesake { life: ping.incarnation, since: now, heard: now, told: false });
         let tell = !known.told && now.saturating_sub(known.since) >= BELIEVED_AFTER;
         self.namesake = Some(Namesake { heard: now, told: known.told || tell, ..known });
-        if tell { Found::Namesake { newcomer: now < FRESH } } else { Found::Nothing }
+        // Lives are numbered by when they began.
+        if tell { Found::Namesake { newcomer: now < FRESH && self.life > ping.incarnation } } else { Found::Nothing }
     }
 
     /// Time went by.
@@ -138,12 +139,15 @@ mod tests {
     #[test]
     fn whoever_goes_on_under_the_same_name_is_a_namesake_and_told_of_once() {
         let mut peers = peers();
-        let found: Vec<Found> = (0..6).map(|second| peers.hear(at(second), &ping("a", 9))).collect();
-        let told: Vec<&Found> = found.iter().filter(|found| **found != Found::Nothing).collect();
-        assert_eq!(told, [&Found::Namesake { newcomer: true }]);
+        let mut told = |life| {
+            let found = (0..6).map(|second| peers.hear(at(second), &ping("a", life)));
+            found.filter(|found| *found != Found::Nothing).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), [Found::Namesake { newcomer: true }]);
+        assert_eq!(told(9), [Found::Namesake { newcomer: false }], "that one began later");
 
         let mut settled = self::peers();
-        let found: Vec<Found> = (100..106).map(|second| settled.hear(at(second), &ping("a", 9))).collect();
+        let found: Vec<Found> = (100..106).map(|second| settled.hear(at(second), &ping("a", 0))).collect();
         assert!(found.contains(&Found::Namesake { newcomer: false }));
     }
 

@@ -281,7 +281,7 @@ async fn limits_are_shared_by_those_who_ping() {
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_gives_way_to_its_namesake() {
     let (dispatch, _wire, _cancel) = among(Config::default());
-    let other = ControllerPing { controller: ControllerId("0".into()), enabled: true, incarnation: Incarnation(8) };
+    let other = ControllerPing { controller: ControllerId("0".into()), enabled: true, incarnation: Incarnation(6) };
     let displaced = tokio::time::timeout(Duration::from_secs(5), dispatch.displaced());
     let pinging = async {
         loop {

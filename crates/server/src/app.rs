@@ -43,11 +43,13 @@ fn shared(place: Place) -> anyhow::Result<Place> {
     }
 }
 
-/// Random bits that name this life of the process.
+/// Names this life of the process: when it began, and random bits.
 fn incarnation() -> anyhow::Result<Incarnation> {
-    let mut bytes = [0; 8];
+    const RANDOM_BITS: u32 = 20;
+    let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).context("there is no randomness")?;
-    Ok(Incarnation(u64::from_ne_bytes(bytes)))
+    let random = u64::from(u32::from_ne_bytes(bytes) >> (u32::BITS - RANDOM_BITS));
+    Ok(Incarnation(now() << RANDOM_BITS | random))
 }
 
 /// The wall clock, for what is dated.

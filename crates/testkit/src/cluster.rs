@@ -77,7 +77,7 @@ impl Cluster {
             .map(|number| {
                 Seat::start(
                     settings()
-                        .invoker(number)
+                        .invoker(&format!("host-{number}"))
                         .flag("--container-memory", MEMORY)
                         .flag("--network", "host")
                         .switch("--no-prewarm"),
@@ -176,6 +176,12 @@ impl Cluster {
     /// How many there are.
     pub fn invokers(&self) -> usize {
         self.invokers.len()
+    }
+
+    /// Settings of another process that takes itself for a controller.
+    #[track_caller]
+    pub fn twin_of_controller(&self, index: usize) -> Builder {
+        self.controllers[index].settings.elsewhere().flag("--port", "0")
     }
 
     /// Kills a controller, as a power cut would.

@@ -110,10 +110,10 @@ impl Builder {
         self.flag("--id", id)
     }
 
-    /// As an invoker of a cluster, with this number.
-    pub fn invoker(mut self, number: usize) -> Builder {
+    /// As an invoker of a cluster, with this name.
+    pub fn invoker(mut self, name: &str) -> Builder {
         self.role = "invoker";
-        self.flag("--id", &number.to_string())
+        self.flag("--unique-name", name)
     }
 
     /// With a flag that has no value.
@@ -126,6 +126,11 @@ impl Builder {
     pub fn variable(mut self, name: &str, value: &str) -> Builder {
         self.variables.push((name.into(), value.into()));
         self
+    }
+
+    /// The same settings for another server: with a data folder of its own.
+    pub fn elsewhere(&self) -> Builder {
+        Builder { place: Builder::default().place, ..self.clone() }
     }
 
     /// The data folder.

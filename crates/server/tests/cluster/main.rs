@@ -11,6 +11,7 @@ mod load;
 mod playing;
 mod roles;
 mod tally;
+mod torture;
 
 use std::time::{Duration, Instant};
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use whisker_testkit::{Builder, Client, Server, eventually};
+use whisker_testkit::{Builder, Client, Cluster, Server, eventually};
 
 #[test]
 fn a_cluster_needs_a_store_for_all_and_kafka() {
     let shared = "postgres://nobody@127.0.0.1:1/none?sslmode=disable";
-    for settings in [Builder::default().controller("0"), Builder::default().invoker(0)] {
+    for settings in [Builder::default().controller("0"), Builder::default().invoker("host")] {
         let (status, said) = settings.clone().flag("--kafka", "127.0.0.1:1").refused();
         assert!(!status.success() && said.contains("--store") && said.contains("SQLite"), "{said}");
         let (status, said) = settings.clone().flag("--store", shared).refused();
@@ -22,7 +22,7 @@ fn a_cluster_needs_a_store_for_all_and_kafka() {
 #[test]
 fn readiness_names_what_is_missing() {
     let nowhere = "postgres://nobody@127.0.0.1:1/none?sslmode=disable";
-    for settings in [Builder::default().controller("0"), Builder::default().invoker(0)] {
+    for settings in [Builder::default().controller("0"), Builder::default().invoker("host")] {
         let settings = settings.flag("--kafka", "127.0.0.1:1").flag("--store", nowhere);
         let waiting: Server = settings.start_waiting();
         let anyone: Client = waiting.anyone();
@@ -39,4 +39,14 @@ fn readiness_names_what_is_missing() {
         let stopped = waiting.stop();
         assert!(stopped.status.success(), "{}", stopped.output);
     }
+}
+
+/// The one that came later gives way, and says why.
+#[test]
+fn a_second_controller_of_the_same_name_gives_way() {
+    let cluster = Cluster::shared();
+    let cluster = Cluster::whole(&cluster);
+    let (status, said) = cluster.twin_of_controller(0).refused();
+    assert!(!status.success() && said.contains("another controller lives that has the --id 0"), "{said}");
+    assert_eq!(cluster.controller(0).anyone().get("/ready").status(), 200);
 }

@@ -46,8 +46,13 @@ impl Tally {
 
     /// Source of a Python function that calls, then takes so long.
     pub fn function(&self, seconds: f64) -> String {
+        self.function_taking(&seconds.to_string())
+    }
+
+    /// The same, with an expression for how long, in seconds.
+    pub fn function_taking(&self, seconds: &str) -> String {
         format!(
-            "import os, socket, time\n\
+            "import os, random, socket, time\n\
              def main(args):\n    \
                  with socket.create_connection(('127.0.0.1', {}), 30) as s:\n        \
                      s.sendall((os.environ['__OW_ACTIVATION_ID'] + '\\n').encode())\n        \

@@ -233,6 +233,8 @@ struct Mine {
     reads: Reads,
     /// What was committed last.
     committed: (i64, i64),
+    /// From where it has to be read again, if it has to.
+    back: Option<i64>,
 }
 
 struct Work {
@@ -329,7 +331,7 @@ impl Work {
             // Text of others makes the library panic that is not UTF-8.
             let bound = catch_unwind(AssertUnwindSafe(|| reads::bound_of(element.metadata(), from))).unwrap_or(from);
             self.shared.inbox().assigned(part.clone(), from);
-            self.parts.insert(part.clone(), Mine { reads: Reads::after(bound), committed: (from, bound) });
+            self.parts.insert(part.clone(), Mine { reads: Reads::after(bound), committed: (from, bound), back: None });
             self.new.retain(|new| *new != part);
         }
     }
@@ -363,7 +365,9 @@ impl Work {
             }
             self.learn();
         }
-        let Some(mine) = self.parts.get_mut(&part) else { return };
+        if !self.parts.contains_key(&part) || self.is_ahead(&part, offset) {
+            return;
+        }
         let payload = message.payload().unwrap_or_default();
         meters::received(&part.topic, payload.len());
         let place = Place { part: part.clone(), offset };
@@ -373,7 +377,7 @@ impl Work {
                 serde_json::from_slice(payload).map(|AgainRead { due, earlier, message }| (message, earlier, due))
             }
         };
-        let (activation, earlier, due) = match read {
+        let (activation, earlier, due): (Arc<ActivationMessage>, _, _) = match read {
             Ok((message, earlier, due)) => (Arc::new(message), earlier, due),
             Err(error) => {
                 meters::unreadable(&part.topic);
@@ -383,17 +387,9 @@ impl Work {
                 return self.shared.inbox().unreadable(&place);
             }
         };
-        let activation: Arc<ActivationMessage> = activation;
-        if activation.blocking && !mine.reads.may_read(offset) {
-            let bound = mine.reads.wanted(offset);
-            if !self.reserve(&part, bound) {
-                // It is not given out before it is known that it may have been.
-                let back = self.consumer.seek(&part.topic, part.partition, Offset::Offset(offset), ASK);
-                if let Err(error) = back {
-                    tracing::debug!(%error, "A message is read again once its partition is ours again");
-                }
-                return;
-            }
+        if activation.blocking && !self.may_read(&part, offset) {
+            // It is not given out before it is known that it may have been.
+            return self.go_back(&part, offset);
         }
         let Some(mine) = self.parts.get(&part) else { return };
         let incoming = Incoming {
@@ -410,6 +406,41 @@ impl Work {
         if let Some(bound) = mine.reads.ahead(offset + 1) {
             self.reserve(&part, bound);
         }
+    }
+
+    /// Whether a message comes after one that has to be read again: it comes
+    /// again as well.
+    fn is_ahead(&mut self, part: &Part, offset: i64) -> bool {
+        match self.parts.get(part).and_then(|mine| mine.back) {
+            Some(back) if offset > back => {
+                self.go_back(part, back);
+                true
+            }
+            _ => {
+                self.parts.get_mut(part).into_iter().for_each(|mine| mine.back = None);
+                false
+            }
+        }
+    }
+
+    /// Has everything from this message on read again. Until that is done
+    /// nothing of its partition is taken.
+    fn go_back(&mut self, part: &Part, offset: i64) {
+        self.parts.get_mut(part).into_iter().for_each(|mine| mine.back = Some(offset));
+        thread::park_timeout(POLL);
+        if let Err(error) = self.consumer.seek(&part.topic, part.partition, Offset::Offset(offset), ASK) {
+            tracing::debug!(%error, "A message cannot be read again for the moment");
+        }
+    }
+
+    /// Whether a message may be given out for which somebody waits.
+    fn may_read(&mut self, part: &Part, offset: i64) -> bool {
+        let Some(mine) = self.parts.get_mut(part) else { return false };
+        if mine.reads.may_read(offset) {
+            return true;
+        }
+        let bound = mine.reads.wanted(offset);
+        self.reserve(part, bound)
     }
 
     /// Writes up to where may be read from now on.
@@ -434,6 +465,11 @@ impl Work {
             self.parts.values_mut().for_each(|mine| mine.committed = NOTHING);
         }
         let quiet = self.last_message.elapsed() >= QUIET;
+        if quiet {
+            // Going back may have failed, and nothing come since that would show it.
+            let back: Vec<_> = self.parts.iter().filter_map(|(part, mine)| Some((part.clone(), mine.back?))).collect();
+            back.into_iter().for_each(|(part, offset)| self.go_back(&part, offset));
+        }
         let ends = unpoisoned(&self.consumer.context().ends).clone();
         let inbox = self.shared.inbox();
         meters::held(inbox.load().0);

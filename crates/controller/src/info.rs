@@ -19,10 +19,6 @@ pub trait Platform: Send + Sync + 'static {
     fn metrics(&self) -> String;
     /// Whether a shutdown has begun.
     fn draining(&self) -> bool;
-    /// What this process still waits for, or has lost for now.
-    fn missing(&self) -> Vec<&'static str> {
-        Vec::new()
-    }
     /// Why nothing new should be begun, if so: what would come of it could not
     /// be kept.
     fn trouble(&self) -> Option<&'static str> {
@@ -102,7 +98,9 @@ pub async fn ready(controller: &Controller) -> Reply {
     if !states(controller).iter().any(|(_, state)| *state == UP) {
         missing.push("no invoker takes work");
     }
-    missing.extend(controller.platform.missing());
+    if !controller.dispatch.hears_itself() {
+        missing.push("the bus does not answer");
+    }
     missing.extend(controller.platform.trouble());
     if controller.documents.probe().await.is_err() {
         missing.push("the store does not answer");

@@ -4,9 +4,12 @@
 //! The placement decides; this knows the clock, throws the dice, and hands test
 //! activations to whoever sends them.
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::{sync::mpsc, time::Instant};
@@ -27,6 +30,9 @@ const TESTS_MAX: usize = 1_024;
 /// Test activations that were sent and did not end, of the last ones.
 const TESTS_UNDER_WAY_MAX: usize = 4_096;
 
+/// After how long without its own ping a controller takes the bus to be away.
+const DEAF_AFTER: Duration = Duration::from_secs(10);
+
 /// Who is chosen from, and who chooses.
 pub(crate) struct Choice {
     placement: Mutex<Placement>,
@@ -36,6 +42,8 @@ pub(crate) struct Choice {
     began: Instant,
     dice: AtomicU64,
     meters: Meters,
+    /// When it heard itself last, in ms since it began.
+    heard_itself: AtomicU64,
     /// What it told the others and did not hear yet.
     pub echoes: Echoes,
     /// This controller.
@@ -65,6 +73,7 @@ impl Choice {
             began: Instant::now(),
             dice: AtomicU64::new(life.0),
             meters: Meters::new(),
+            heard_itself: AtomicU64::new(0),
             echoes: Echoes::default(),
             me,
             life,
@@ -119,6 +128,9 @@ impl Choice {
     /// A controller lives, or says goodbye. Answers whether it has this one's
     /// name, and was there before.
     pub fn met(&self, ping: &ControllerPing, flights: &Flights) -> bool {
+        if ping.incarnation == self.life {
+            self.heard_itself.store(millis(self.began.elapsed()), Ordering::Relaxed);
+        }
         let found = lock(&self.peers).hear(self.began.elapsed(), ping);
         self.found(found, flights)
     }
@@ -139,6 +151,12 @@ impl Choice {
     /// What a controller says of itself.
     pub fn ping(&self, enabled: bool) -> ControllerPing {
         ControllerPing { controller: self.me.clone(), enabled, incarnation: self.life }
+    }
+
+    /// Whether the bus brings what this controller says.
+    pub fn hears_itself(&self) -> bool {
+        let silent_ms = millis(self.began.elapsed()).saturating_sub(self.heard_itself.load(Ordering::Relaxed));
+        silent_ms < millis(DEAF_AFTER)
     }
 
     /// This controller, as OpenWhisk's messages call it.
@@ -221,6 +239,10 @@ impl Tests {
         self.0.retain(|(test, _)| *test != activation);
         self.0.len() < before
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Locks for one step: what is locked is whole between any two.

@@ -158,6 +158,12 @@ impl Dispatch {
         self.arrivals.choice.as_ref().map(|choice| choice.members())
     }
 
+    /// Whether the bus brings what this controller says, itself included. One of
+    /// a single process always does.
+    pub fn hears_itself(&self) -> bool {
+        self.arrivals.choice.as_ref().is_none_or(|choice| choice.hears_itself())
+    }
+
     /// This controller's part of a limit that all of them keep together: a
     /// little more than its share, and never nothing of something.
     pub fn share(&self, limit: u64) -> u64 {

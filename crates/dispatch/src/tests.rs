@@ -279,6 +279,17 @@ async fn limits_are_shared_by_those_who_ping() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_controller_that_does_not_hear_itself_says_so() {
+    let (dispatch, _wire, _cancel) = among(Config::default());
+    let own = ControllerPing { controller: ControllerId("0".into()), enabled: true, incarnation: Incarnation(7) };
+    assert!(dispatch.hears_itself(), "it has hardly begun");
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert!(!dispatch.hears_itself());
+    dispatch.hear_controller(&own);
+    assert!(dispatch.hears_itself());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_newcomer_gives_way_to_its_namesake() {
     let (dispatch, _wire, _cancel) = among(Config::default());
     let other = ControllerPing { controller: ControllerId("0".into()), enabled: true, incarnation: Incarnation(6) };

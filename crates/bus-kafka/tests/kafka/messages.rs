@@ -213,6 +213,30 @@ async fn a_result_that_is_too_large_travels_as_an_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_invoker_reads_only_as_much_as_it_may_hold() {
+    const HELD: usize = 8;
+    let kafka = Kafka::shared();
+    let config = Config { max_held: HELD, ..config(&kafka) };
+    let raw = Raw::new(&kafka.brokers());
+    let invoker = Invoker::connect(&config, 0).await;
+    let all: Vec<String> = (0..100).map(|n| text(n, n % 2 == 0)).collect();
+    raw.write(&format!("{}invoker0", config.prefix), all.iter().map(String::as_str));
+    let mut held = std::collections::VecDeque::new();
+    for n in 0..100 {
+        let received = invoker.next().await.message.activation;
+        assert_eq!(received, id(n), "oldest first");
+        held.push_back(received);
+        assert!(invoker.bus.load().0 <= HELD, "{:?}", invoker.bus.load());
+        if held.len() == HELD {
+            invoker.bus.done(held.make_contiguous()).await.unwrap();
+            held.clear();
+        }
+    }
+    invoker.bus.done(held.make_contiguous()).await.unwrap();
+    until("nothing held", || invoker.bus.load() == (0, 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_may_have_a_topic_of_its_own() {
     let kafka = Kafka::shared();
     let mut config = config(&kafka);

@@ -205,10 +205,19 @@ impl KafkaInvoker {
     /// to say so.
     async fn claim(&self, activation: ActivationId, run: u32, won: oneshot::Receiver<Won>) -> Result<Won, Error> {
         let forget = Forget { shared: &self.shared, activation, run };
-        self.note(activation, Note::Claim { run, by: self.me })?;
-        // As long as it takes to be sent, and once more to be read.
-        let patience = self.config.send_timeout * 2;
-        match timeout(patience, won).await {
+        let payload = Self::payload(&Claim::new(activation, Note::Claim { run, by: self.me }))?;
+        let (topic, key) = (self.name(Topic::Claims), activation.to_string());
+        let mut won = std::pin::pin!(timeout(self.config.send_timeout * 2, won));
+        let won = tokio::select! {
+            biased;
+            won = &mut won => won,
+            // It is often read before its writer hears that it is written.
+            sent = self.producer.accept(&topic, key.as_bytes(), &payload) => {
+                sent?;
+                won.await
+            }
+        };
+        match won {
             Ok(Ok(won)) => {
                 std::mem::forget(forget);
                 Ok(won)

@@ -15,7 +15,7 @@ async fn blocking(work: impl FnOnce() + Send + 'static) {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_cluster_is_away_nothing_is_accepted_and_then_all_goes_on() {
     let kafka = Arc::new(Kafka::start());
-    let config = Config { send_timeout: Duration::from_secs(8), ..config(&kafka) };
+    let config = Config { send_timeout: Duration::from_secs(12), ..config(&kafka) };
     let (controller, invoker) = tokio::join!(Controller::connect(&config, "0"), Invoker::connect(&config, 0));
     controller.accept(0, 1).await;
     assert_eq!(invoker.run().await, id(1));

@@ -83,7 +83,8 @@ async fn one_that_stops_keeps_what_it_has_until_it_leaves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_delivered_twice_runs_once() {
     let kafka = Kafka::shared();
-    let config = config(&kafka);
+    let mut config = config(&kafka);
+    config.topics.partitions = 3;
     let count: u64 = std::env::var("WHISKER_DUPLICATES").map_or(2000, |count| count.parse().unwrap());
     let controller = Controller::connect(&config, "0").await;
     let invokers = tokio::join!(Invoker::connect(&config, 0), Invoker::connect(&config, 1));

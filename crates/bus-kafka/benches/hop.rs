@@ -40,11 +40,12 @@ fn main() {
         for turn in 1..=3 {
             let (one, two) = tokio::task::block_in_place(|| (floor(&config, 1), floor(&config, 2)));
             let call = bench.calls(0).await;
-            let ratio = call.p50.as_secs_f64() / one.p50.as_secs_f64();
+            let ratio = |floor: &Times| call.p50.as_secs_f64() / floor.p50.as_secs_f64();
             println!("turn {turn}");
             println!("  bare produce and consume             {one}");
             println!("  the same, there and back             {two}");
-            println!("  send, receive, acknowledge           {call}   {ratio:.2} x bare");
+            println!("  send, receive, acknowledge           {call}");
+            println!("                                       {:.2} x one way, {:.2} x both", ratio(&one), ratio(&two));
             println!("  accept, claim, done                  {}", bench.accepts(turn).await);
         }
         bench.throughput().await;

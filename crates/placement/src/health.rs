@@ -100,9 +100,10 @@ impl Watch {
         self.state
     }
 
-    /// So much time went by unnoticed: silence in it says nothing.
-    pub fn skip(&mut self, gap: Duration) {
-        self.heard = self.heard.saturating_add(gap);
+    /// So much time went by unnoticed until now: silence in it says nothing.
+    pub fn skip(&mut self, gap: Duration, now: Duration) {
+        // What was heard since is not heard in the future.
+        self.heard = self.heard.saturating_add(gap).min(now);
     }
 
     /// Hears a sign, and says whether a test activation is wanted.

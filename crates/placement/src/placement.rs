@@ -182,12 +182,15 @@ impl Placement {
     }
 
     /// Whoever slept heard nobody, which says nothing about them: a controller
-    /// whose machine was suspended would else give up all invokers at once.
+    /// whose machine was suspended would else give up all invokers at once. A
+    /// long sleep counts as a moment, and not as nothing, so that one that
+    /// sleeps all the time gives up who is silent nevertheless.
     fn wake(&mut self) {
         let slept = self.ticked.replace(self.now).map_or(Duration::ZERO, |ticked| self.now - ticked);
         if slept > self.config.offline_after / 2 {
+            let moment = self.config.offline_after / 10;
             for seat in &mut self.fleet.seats {
-                seat.watch.skip(slept);
+                seat.watch.skip(slept - moment, self.now);
             }
         }
     }

@@ -262,6 +262,16 @@ fn a_controller_that_slept_blames_nobody() {
 }
 
 #[test]
+fn a_controller_that_sleeps_all_the_time_gives_up_who_is_silent() {
+    let mut placement = fleet(Policy::Bounded, 3, 1024);
+    for minute in 1..=11 {
+        placement.on(SECOND * 60 * minute, ping(0, 1024));
+        placement.on(SECOND * 60 * minute, Event::Tick);
+    }
+    assert_eq!((placement.counts().healthy, placement.counts().offline), (1, 2));
+}
+
+#[test]
 fn completion_timeouts_are_openwhisks() {
     let timeout = |seconds| Config::default().completion_timeout(Duration::from_secs(seconds)).as_secs();
     assert_eq!([timeout(1), timeout(60), timeout(300), timeout(600)], [180, 180, 660, 1260]);

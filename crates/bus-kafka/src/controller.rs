@@ -39,6 +39,7 @@ pub struct KafkaController {
     listener: Mutex<Option<Listener>>,
     /// Invokers whose topics are known to be there.
     known: Mutex<HashSet<InvokerId>>,
+    making: tokio::sync::Mutex<()>,
 }
 
 /// Who takes what arrives.
@@ -83,6 +84,7 @@ impl KafkaController {
             letters,
             listener: Mutex::new(Some(listener)),
             known: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
         })
     }
 
@@ -125,8 +127,12 @@ impl KafkaController {
         let name = self.name(topic.clone());
         let is_known = |id| self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(id);
         if !is_known(&to) {
-            topics::ensure(&self.config, &[topic]).await.map_err(unavailable)?;
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(to);
+            // The first of those who want it makes it.
+            let _turn = self.making.lock().await;
+            if !is_known(&to) {
+                topics::ensure(&self.config, &[topic]).await.map_err(unavailable)?;
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(to);
+            }
         }
         Ok(name)
     }

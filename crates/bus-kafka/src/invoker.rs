@@ -252,7 +252,6 @@ impl Drop for KafkaInvoker {
         self.shared.close();
         if let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() {
             threads.rescue.begin_stop();
-            threads.readers.iter().for_each(Reader::begin_stop);
         }
     }
 }

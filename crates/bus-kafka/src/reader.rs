@@ -56,10 +56,10 @@ pub(crate) enum Kind {
     Retries,
 }
 
-/// A running reader.
+/// A running reader, which stops when this is dropped.
 pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Reader {
@@ -93,7 +93,7 @@ impl Reader {
             last_commit: Instant::now(),
         };
         let thread = thread::Builder::new().name(format!("bus {group}")).spawn(|| work.run()).map_err(Error::Thread)?;
-        Ok(Reader { stop, thread })
+        Ok(Reader { stop, thread: Some(thread) })
     }
 
     /// Has it commit what is done, and leave its group.
@@ -103,15 +103,21 @@ impl Reader {
 
     /// Whether it has left.
     pub fn has_stopped(&self) -> bool {
-        self.thread.is_finished()
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits until it has left. Blocks.
-    pub fn join(self) {
+    pub fn join(mut self) {
         self.begin_stop();
-        if self.thread.join().is_err() {
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("A reader of the bus panicked");
         }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.begin_stop();
     }
 }
 

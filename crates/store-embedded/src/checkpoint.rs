@@ -118,10 +118,21 @@ fn copy_all(writer: &Connection, mode: &str) {
     }
 }
 
+/// Times that [`empty`] waits for readers, each as long as for any lock.
+const EMPTYING: usize = 10;
+
 /// Empties the log, after what it holds has become nobody's business any more.
-/// Waits for readers as long as for any lock.
+/// Where readers never let go of it, it is overwritten in its time.
 pub(crate) fn empty(path: &Path) -> rusqlite::Result<()> {
-    checkpoint(&connection::checkpointer(path)?, "TRUNCATE").map(drop)
+    let connection = connection::checkpointer(path)?;
+    for _ in 0..EMPTYING {
+        let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+        if busy == 0 {
+            return Ok(());
+        }
+    }
+    tracing::warn!("the store's log could not be emptied: it holds what was in clear until it is written over");
+    Ok(())
 }
 
 /// Answers how many pages of the log are copied now.

@@ -5,7 +5,7 @@
 //! that is new, or failed, is sent OpenWhisk's test activation, and is used
 //! once that succeeded (`InvokerSupervision.scala`).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 use whisker_api::Payload;
@@ -20,6 +20,8 @@ use crate::{controller::Controller, environment};
 
 /// The namespace of the platform's own actions.
 const SYSTEM: &str = "whisk.system";
+/// Time between two looks at invokers that are waited for.
+const LOOK: Duration = Duration::from_millis(50);
 /// What the test action runs.
 const TEST_CODE: &str = "function main(params) { return params; }";
 
@@ -98,6 +100,14 @@ impl Controller {
     /// cancelled.
     pub async fn live_among_others(&self, tests: Tests, cancel: CancellationToken) {
         self.dispatch.run(|| self.test(&tests), cancel).await;
+    }
+
+    /// Waits until an invoker takes work.
+    pub async fn await_invokers(&self) {
+        let mut look = tokio::time::interval(LOOK);
+        while !self.dispatch.invokers().is_none_or(|all| all.iter().any(|invoker| invoker.health.is_usable())) {
+            look.tick().await;
+        }
     }
 
     /// Waits until it is found that another controller, which was there before,

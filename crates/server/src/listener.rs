@@ -52,7 +52,19 @@ pub trait Answers: Send + Sync + 'static {
         request: Request<Incoming>,
         client: IpAddr,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send + '_;
+
+    /// Whether a request to this path is answered here, or better by another
+    /// server, if there is one. May wait a little to find out.
+    fn takes<'a>(&'a self, _path: &'a str) -> impl Future<Output = bool> + Send + 'a {
+        std::future::ready(true)
+    }
 }
+
+/// The connection is closed without an answer: a proxy asks the next server
+/// then, and leaves this one alone for a while.
+#[derive(Debug, thiserror::Error)]
+#[error("a proxy is to ask another server")]
+struct TurnedAway;
 
 impl Answers for Controller {
     async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<Full<Bytes>> {
@@ -190,7 +202,7 @@ impl<A: Answers> Entry<A> {
                 let entry = self.clone();
                 let answer = move |request| {
                     let entry = entry.clone();
-                    async move { entry.answer(request).await }
+                    async move { entry.answer_anyone(request).await }
                 };
                 http2::serve(Patient::new(stream), HEADERS_MAX_BYTES, answer, cancel).await;
             }
@@ -199,7 +211,7 @@ impl<A: Answers> Entry<A> {
     }
 
     async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, cancel: CancellationToken) {
-        let service = service_fn(|request| async { Ok::<_, std::convert::Infallible>(self.answer(request).await) });
+        let service = service_fn(|request| self.answer(request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_TIMEOUT)
@@ -218,7 +230,14 @@ impl<A: Answers> Entry<A> {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, TurnedAway> {
+        if self.proxies.trusts(self.peer.ip()) && !self.answers.takes(request.uri().path()).await {
+            return Err(TurnedAway);
+        }
+        Ok(self.answer_anyone(request).await)
+    }
+
+    async fn answer_anyone(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let client = self.proxies.client(self.peer.ip(), request.headers());
         self.answers.answer(request, client).await
     }

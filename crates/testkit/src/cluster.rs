@@ -59,11 +59,21 @@ impl Cluster {
         Cluster::with(controllers, invokers, |settings| settings)
     }
 
+    /// The same, on a database that keeps what it took when it is killed.
+    #[track_caller]
+    pub fn durable(controllers: usize, invokers: usize) -> Cluster {
+        Cluster::on(Arc::new(Postgres::durable()), controllers, invokers, |settings| settings)
+    }
+
     /// The same, with further settings for all processes.
     #[track_caller]
     pub fn with(controllers: usize, invokers: usize, more: impl Fn(Builder) -> Builder) -> Cluster {
+        Cluster::on(Postgres::shared(), controllers, invokers, more)
+    }
+
+    #[track_caller]
+    fn on(database: Arc<Postgres>, controllers: usize, invokers: usize, more: impl Fn(Builder) -> Builder) -> Cluster {
         let kafka = Kafka::shared();
-        let database = Postgres::shared();
         let store = database.database();
         let prefix = format!("test{}-{}-", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let settings = || {

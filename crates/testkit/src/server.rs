@@ -144,6 +144,10 @@ impl Builder {
         self.start_when(LISTENS)
     }
 
+    fn start_max(&self) -> Duration {
+        if self.role == "serve" { START } else { ROLE_START }
+    }
+
     #[track_caller]
     fn start_when(&self, words: &'static str) -> Server {
         let start = Instant::now();
@@ -156,7 +160,7 @@ impl Builder {
         output.collect(stderr, Some((words, found)));
         let mut server =
             Server { builder: self.clone(), child, address: ([0; 4], 0).into(), start: Duration::ZERO, output };
-        match address.recv_timeout(if self.role == "serve" { START } else { ROLE_START }) {
+        match address.recv_timeout(self.start_max()) {
             Ok(address) => server.address = address,
             Err(_) => panic!("it did not say where it listens; its output:\n{}", server.output()),
         }
@@ -174,13 +178,13 @@ impl Builder {
     /// Starts it and waits for it to give up by itself; exit status and output.
     #[track_caller]
     pub fn refused(&self) -> (ExitStatus, String) {
-        let mut child = self.spawn();
+        let mut child = Reaped(self.spawn());
         let output = Arc::new(Output::default());
         let readers = [
-            output.collect(child.stdout.take().expect("it is piped"), None),
-            output.collect(child.stderr.take().expect("it is piped"), None),
+            output.collect(child.0.stdout.take().expect("it is piped"), None),
+            output.collect(child.0.stderr.take().expect("it is piped"), None),
         ];
-        let status = wait(&mut child, START, &output);
+        let status = wait(&mut child.0, self.start_max(), &output);
         readers.into_iter().for_each(|reader| reader.join().expect("readers do not panic"));
         (status, output.text())
     }
@@ -203,6 +207,17 @@ impl Builder {
                 panic!("cannot start {}: {error}; `cargo build -p whisker-server` makes it", binary.display())
             }
         }
+    }
+}
+
+/// A child that should end by itself, and ends here at the latest.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        // Gone already, as a rule.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,6 +1,9 @@
 //! `whisker controller`: the REST API of a cluster, and the choice of invokers.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, anyhow};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,9 @@ use super::{
     shared,
 };
 use crate::{cluster, configure, kafka, platform::Process, retention, secrets, settings, subjects, telemetry};
+
+/// How long a controller that starts waits for invokers before it takes requests.
+const FIRST_INVOKERS: Duration = Duration::from_secs(5);
 
 /// Serves until cancelled, then ends gracefully.
 pub async fn controller(settings: &settings::Controller, cancel: CancellationToken) -> anyhow::Result<()> {
@@ -85,6 +91,12 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
     let mut front = Front::start(controller.clone(), bus.clone(), &data_dir, store.administered(&secrets));
     let kept = configure::kept(serve, &place);
     let retention = tokio::spawn(retention::run(store.activations.clone(), kept, now, cancel.clone()));
+    // Others invoke meanwhile; but if nobody can, reads are answered all the same.
+    opening.lacks(vec!["no invoker takes work"]);
+    tokio::select! {
+        () = cancel.cancelled() => {}
+        _ = tokio::time::timeout(FIRST_INVOKERS, controller.await_invokers()) => {}
+    }
     desk.seat(controller.clone());
     let (took, role) = (began.elapsed(), format!(" controller {id}"));
     let (data_dir, place, standard) = (&data_dir, &place, &standard);

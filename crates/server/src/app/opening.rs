@@ -29,6 +29,14 @@ use crate::listener::Answers;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a proxy's request waits for a start to be over.
+const HOLD: Duration = Duration::from_secs(8);
+
+/// What is answered from the beginning.
+const PING: &str = "/ping";
+const READY: &str = "/ready";
+const METRICS: &str = "/metrics";
+
 /// The header that names a request.
 const REQUEST_ID: &str = "x-request-id";
 
@@ -78,9 +86,9 @@ impl Opening {
     fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         if *method == Method::GET {
             match path {
-                "/ping" => return text(StatusCode::OK, "text/plain; charset=UTF-8", "pong".to_owned()),
-                "/ready" => return self.ready(),
-                "/metrics" => return text(StatusCode::OK, "text/plain; charset=UTF-8", self.metrics.render()),
+                PING => return text(StatusCode::OK, "text/plain; charset=UTF-8", "pong".to_owned()),
+                READY => return self.ready(),
+                METRICS => return text(StatusCode::OK, "text/plain; charset=UTF-8", self.metrics.render()),
                 _ => {}
             }
         }
@@ -119,19 +127,22 @@ impl Answers for Opening {
 /// Stands where the API will be.
 pub struct Desk {
     opening: Arc<Opening>,
+    /// Somebody sits here by now.
+    seated: CancellationToken,
     controller: OnceLock<Arc<Controller>>,
 }
 
 impl Desk {
     /// With nobody at it yet.
     pub fn new(opening: Arc<Opening>) -> Arc<Self> {
-        Arc::new(Self { opening, controller: OnceLock::new() })
+        Arc::new(Self { opening, seated: CancellationToken::new(), controller: OnceLock::new() })
     }
 
     /// From now on this one answers.
     pub fn seat(&self, controller: Arc<Controller>) {
         // It is done once; a second one would change nothing.
         let _ = self.controller.set(controller);
+        self.seated.cancel();
     }
 }
 
@@ -141,5 +152,13 @@ impl Answers for Desk {
             Some(controller) => controller.handle(request, client).await,
             None => Answers::answer(&*self.opening, request, client).await,
         }
+    }
+
+    /// Until somebody sits here, requests are better answered elsewhere. But one
+    /// that nobody may repeat would fail by that, and a start is quick as a rule.
+    async fn takes(&self, path: &str) -> bool {
+        matches!(path, PING | READY | METRICS)
+            || self.controller.get().is_some()
+            || tokio::time::timeout(HOLD, self.seated.cancelled()).await.is_ok()
     }
 }

@@ -105,24 +105,37 @@ fn note(list: &Mutex<Vec<String>>, words: String) {
     list.lock().unwrap_or_else(PoisonError::into_inner).push(words);
 }
 
+/// Clients that look for records at the same time.
+const LOOKERS: usize = 8;
+
 /// Waits until each of these has its record; how long that took. Of each the
 /// status, in the order of the ids.
 #[track_caller]
 pub fn recorded(guest: &Client, ids: &[String], within: Duration) -> (Duration, Vec<String>) {
     let began = Instant::now();
-    let mut left: Vec<&String> = ids.iter().collect();
+    let mut statuses: Vec<Option<String>> = vec![None; ids.len()];
     eventually(within, || {
-        left.retain(|id| guest.get(&format!("activations/{id}")).status() != 200);
-        if left.is_empty() {
-            Ok(())
-        } else {
-            Err(format!("{} of {} without a record: {:?}", left.len(), ids.len(), &left[..left.len().min(5)]))
+        let share = ids.len().div_ceil(LOOKERS).max(1);
+        thread::scope(|scope| {
+            for (ids, statuses) in ids.chunks(share).zip(statuses.chunks_mut(share)) {
+                scope.spawn(|| look(guest, ids, statuses));
+            }
+        });
+        let left: Vec<&String> = ids.iter().zip(&statuses).filter(|(_, s)| s.is_none()).map(|(id, _)| id).collect();
+        match left.as_slice() {
+            [] => Ok(()),
+            left => Err(format!("{} of {} without a record: {:?}", left.len(), ids.len(), &left[..left.len().min(5)])),
         }
     });
-    let took = began.elapsed();
-    let status = |id: &String| {
-        let record = guest.get(&format!("activations/{id}")).expect(200);
-        record["response"]["status"].as_str().expect("a status").to_owned()
-    };
-    (took, ids.iter().map(status).collect())
+    (began.elapsed(), statuses.into_iter().flatten().collect())
+}
+
+/// Reads those that were not there before.
+fn look(guest: &Client, ids: &[String], statuses: &mut [Option<String>]) {
+    for (id, status) in ids.iter().zip(statuses).filter(|(_, status)| status.is_none()) {
+        let answer = guest.get(&format!("activations/{id}"));
+        if answer.status() == 200 {
+            *status = Some(answer.json()["response"]["status"].as_str().expect("a status").to_owned());
+        }
+    }
 }

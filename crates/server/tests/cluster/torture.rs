@@ -71,7 +71,7 @@ fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
     let seconds = number("WHISKER_TORTURE_SECONDS").unwrap_or(SECONDS);
     let seed = number("WHISKER_TORTURE_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let mut dice = Dice(seed);
-    let mut cluster = Cluster::start(2, 3);
+    let mut cluster = Cluster::durable(2, 3);
     let (tally, guest) = (Tally::start(), cluster.guest());
     let code = tally.function_taking("1.0 if random.random() < 0.05 else 0.0");
     guest.action("tortured", &source("python:default", &code));
@@ -100,17 +100,27 @@ fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
     let never: Vec<_> = succeeded.filter(|(id, _)| !runs.contains_key(*id)).collect();
     eprintln!(
         "seed {seed}, {} s, killed {kills:?}: {} accepted, 0 lost, {} doubled, {interrupted} interrupted, all recorded \
-         {} ms after the end; {} invocations refused; {} of {} reads failed",
+         {} ms after the end; {} invocations refused {:?}; {} of {} reads failed",
         began.elapsed().as_secs(),
         accepted.len(),
         doubled.len(),
         took.as_millis(),
         load.refused().len(),
+        in_kinds(&load.refused()),
         load.unread().len(),
         load.unread().len() + load.read_count(),
     );
     assert!(doubled.is_empty(), "ran twice: {doubled:?}");
     assert!(never.is_empty(), "recorded as a success, and never ran: {never:?}");
+}
+
+/// How often each was said, without what differs each time.
+fn in_kinds(words: &[String]) -> BTreeMap<&str, usize> {
+    let mut kinds = BTreeMap::new();
+    for words in words {
+        *kinds.entry(words.split("\"code\"").next().unwrap_or(words)).or_default() += 1;
+    }
+    kinds
 }
 
 fn kill(cluster: &mut Cluster, dice: &mut Dice, victim: Victim) {

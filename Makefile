@@ -12,7 +12,7 @@ CLIENTS = $(if $(WSK),--test wsk) $(if $(WSKDEPLOY),--test wskdeploy) $(if $(AIO
 export RUST_BACKTRACE := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build images test test-cluster torture test-api test-clients bench bench-keep-warm bench-placement check docs
+.PHONY: help run build images test test-cluster torture test-api test-clients bench bench-keep-warm bench-placement simulate check docs
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 16
@@ -65,6 +65,10 @@ bench-keep-warm: ## What each way of keeping containers warm costs, on a day of 
 
 bench-placement: ## What each way of choosing invokers costs, on made-up traffic, and how long a choice takes
 	$(CARGO) run --release --locked -q -p whisker-placement --example compare
+
+simulate: ## 10,000 seeds of a cluster with faults, on a clock of its own; SEED=n lives one again
+	@scripts/install-deps.sh run
+	$(CARGO) run --release --locked -q -p whisker-simulation -- $(SEED)
 
 check: ## Format, lints, documentation, licences and known holes of dependencies
 	@scripts/install-deps.sh check

@@ -29,7 +29,8 @@ pub struct Service {
     pub name: &'static str,
     /// This one of it.
     pub id: String,
-    /// Where it listens, for whoever asks Consul where.
+    /// Where it listens, for whoever asks Consul where; everywhere is the
+    /// address of the agent.
     pub address: IpAddr,
     /// The port there.
     pub port: u16,
@@ -49,10 +50,9 @@ impl Service {
         if let Some(ping) = &self.ping {
             meta[PING] = serde_json::to_string(ping).map_err(|error| Error::Nonsense(error.into()))?.into();
         }
-        Ok(json!({
+        let mut body = json!({
             "ID": self.id,
             "Name": self.name,
-            "Address": self.address.to_string(),
             "Port": self.port,
             "Meta": meta,
             "Check": {
@@ -60,7 +60,11 @@ impl Service {
                 "DeregisterCriticalServiceAfter": seconds(config.forgotten_after),
                 "Notes": "Renewed by the process while it lives",
             },
-        }))
+        });
+        if !self.address.is_unspecified() {
+            body["Address"] = self.address.to_string().into();
+        }
+        Ok(body)
     }
 }
 

@@ -21,7 +21,9 @@ use clap::{
 
 use crate::{
     cluster::{Cluster, Placing},
+    discovery::Discovery,
     docker::Docker,
+    observers::Observing,
     preparing::Preparing,
     proxies::Cidr,
     units::{Size, duration},
@@ -189,6 +191,9 @@ pub struct Controller {
     /// Where the others are.
     #[command(flatten)]
     pub cluster: Cluster,
+    /// How it finds the invokers.
+    #[command(flatten)]
+    pub discovery: Discovery,
     /// How invokers are chosen.
     #[command(flatten)]
     pub placing: Placing,
@@ -218,6 +223,9 @@ pub struct Invoker {
     /// Where the others are.
     #[command(flatten)]
     pub cluster: Cluster,
+    /// How controllers find it.
+    #[command(flatten)]
+    pub discovery: Discovery,
     /// Those that it has in common with a server.
     #[command(flatten)]
     pub serve: Serve,
@@ -272,6 +280,10 @@ pub struct Serve {
     /// What is logged: error, warn, info, debug or trace, also by module (info,whisker_invoker=debug)
     #[arg(long, env = "WHISKER_LOG", default_value = "info", help_heading = "Serving")]
     pub log: String,
+
+    /// Who looks on.
+    #[command(flatten)]
+    pub observing: Observing,
 
     /// Which store
     #[command(flatten)]
@@ -508,7 +520,7 @@ pub enum Network {
 /// Port of an invoker, so that it can live beside a controller.
 const INVOKER_PORT: &str = "3234";
 /// What an invoker, which has no API, has no use for.
-const NOT_OF_INVOKERS: [&str; 12] = [
+const NOT_OF_INVOKERS: [&str; 13] = [
     "connections_max",
     "connections_per_address",
     "tls_cert",
@@ -521,6 +533,7 @@ const NOT_OF_INVOKERS: [&str; 12] = [
     "invocations_per_minute",
     "concurrent_invocations",
     "fires_per_minute",
+    "traces_kept",
 ];
 /// What Kafka keeps in a cluster.
 const OF_ONE_PROCESS: [&str; 2] = ["queue_max", "retries_max"];

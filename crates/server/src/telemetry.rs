@@ -13,6 +13,18 @@ use crate::settings::{LogFormat, Serve};
 const SECONDS: [f64; 14] =
     [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 300.0];
 
+/// The same of answers of actions, in bytes: tenths of OpenWhisk's largest.
+const ANSWER_BYTES: [f64; 10] = {
+    const TENTH: f64 = 104_857.6;
+    let mut bounds = [TENTH; 10];
+    let mut n = 1;
+    while n < bounds.len() {
+        bounds[n] = bounds[n - 1] + TENTH;
+        n += 1;
+    }
+    bounds
+};
+
 /// Histograms are folded into buckets this often.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -32,6 +44,7 @@ pub fn log(settings: &Serve) -> anyhow::Result<()> {
 pub fn count() -> anyhow::Result<PrometheusHandle> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_response_size_bytes".into()), &ANSWER_BYTES)?
         .install_recorder()
         .context("metrics are counted already")?;
     Ok(handle)

@@ -20,7 +20,10 @@ use super::{
     opening::{Desk, Opening},
     shared,
 };
-use crate::{cluster, configure, kafka, platform::Process, retention, secrets, settings, subjects, telemetry};
+use crate::{
+    cluster, configure, discovery::Finding, kafka, observers::Observers, platform::Process, retention, secrets,
+    settings, subjects, telemetry,
+};
 
 /// How long a controller that starts waits for invokers before it takes requests.
 const FIRST_INVOKERS: Duration = Duration::from_secs(5);
@@ -28,7 +31,7 @@ const FIRST_INVOKERS: Duration = Duration::from_secs(5);
 /// Serves until cancelled, then ends gracefully.
 pub async fn controller(settings: &settings::Controller, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = Instant::now();
-    let settings::Controller { id, cluster, placing, serve } = settings;
+    let settings::Controller { id, cluster, discovery, placing, serve } = settings;
     cluster::check_name("--id", id)?;
     let me = ControllerId(id.as_str().into());
     let data_dir = serve.data_dir()?.join(format!("controller-{id}"));
@@ -39,6 +42,7 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
     let config = kafka::config(cluster, serve, kafka::clock(now))?;
     let placement = kafka::placement(placing, cluster, serve)?;
     let life = incarnation()?;
+    let mut finding = Finding::new(discovery)?;
 
     let metrics = telemetry::count()?;
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
@@ -64,21 +68,27 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
     let records = Records::open(configure::journal(serve, &seals, &data_dir, "records"), store.activations.clone())
         .context("cannot open the journal of promised records")?;
     let archives = configure::sandbox(serve, &data_dir, address).archive;
+    let observers = Observers::start(&serve.observing, &format!("controller{id}"), Some(bus.events()))?;
     let platform = Process::new(metrics, archives, None);
     let controller = Controller::new(
-        whisker_controller::Config { id: me.clone(), ..configure::controller(serve, manifest) },
+        whisker_controller::Config {
+            id: me.clone(),
+            events: observers.events.clone(),
+            tracer: observers.tracer.clone(),
+            ..configure::controller(serve, manifest)
+        },
         Parts {
             entities: store.entities.clone(),
             activations: store.activations.clone(),
             subjects: store.subjects.clone(),
-            dispatch: Dispatch::among(bus.clone(), me, life, placement),
+            dispatch: Dispatch::among(bus.clone(), me.clone(), life, placement).traced(observers.tracer.clone()),
             records: records.clone(),
             secrets: secrets.clone(),
             platform: platform.clone(),
         },
     );
     records.recover();
-    bus.follow(controller.clone());
+    bus.follow(finding.follow(controller.clone()));
     let prepare = async || Ok(controller.prepare_tests().await?);
     let Some(tests) = opening.patiently("the store does not answer", &cancel, prepare).await else {
         door.close(tokio::time::Instant::now() + serve.shutdown_grace).await;
@@ -98,6 +108,7 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
         _ = tokio::time::timeout(FIRST_INVOKERS, controller.await_invokers()) => {}
     }
     desk.seat(controller.clone());
+    finding.register_controller(&me, address);
     let (took, role) = (began.elapsed(), format!(" controller {id}"));
     let (data_dir, place, standard) = (&data_dir, &place, &standard);
     Greeting { settings: serve, address, role: &role, data_dir, place, standard, took }.tell();
@@ -115,10 +126,13 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
     door.close(grace).await;
     bus.close();
     front.drain(grace).await;
+    // Parts of sequences needed to know the invokers until now.
+    finding.end().await;
     stop_living.cancel();
     if !living.is_finished() {
         let _ = tokio::time::timeout_at(grace, living).await;
     }
+    observers.end().await;
     bus.leave().await;
     cancel.cancel();
     front.end().await;

@@ -22,7 +22,10 @@ use super::{
     runs::{Needs, Runs},
     shared,
 };
-use crate::{cluster, configure, kafka, numbers, secrets, settings, subjects::Standard, telemetry};
+use crate::{
+    cluster, configure, discovery::Finding, kafka, numbers, observers::Observers, secrets, settings,
+    subjects::Standard, telemetry,
+};
 
 /// How often an invoker says that it lives.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -34,7 +37,7 @@ const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST
 /// Runs functions until cancelled, then ends gracefully.
 pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) -> anyhow::Result<()> {
     let began = Instant::now();
-    let settings::Invoker { id, unique_name, cluster, serve } = settings;
+    let settings::Invoker { id, unique_name, cluster, discovery, serve } = settings;
     let name = match (id, unique_name) {
         (Some(number), _) => number.to_string(),
         (None, Some(name)) => name.clone(),
@@ -48,6 +51,7 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     let place = shared(configure::store(&serve.store, &seals, &data_dir, serve.durability)?)?;
     let config = kafka::config(cluster, serve, kafka::clock(now))?;
     let life = incarnation()?;
+    let mut finding = Finding::new(discovery)?;
     let memory_mb = configure::invoker(serve, &manifest)?.user_memory_mb;
     let spool = Spool::open(configure::journal(serve, &seals, &data_dir, "spool")).context("cannot open the spool")?;
 
@@ -79,11 +83,16 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     };
 
     let number = instance.id;
-    let needs = Needs { id: number, bus: bus.clone(), stores, secrets, spool };
+    let (entities, pressure) = (stores.entities.clone(), spool.pressure());
+    let observers = Observers::start(&serve.observing, &number.to_string(), Some(bus.events()))?;
+    let (events, tracer) = (observers.events.clone(), observers.tracer.clone());
+    let needs = Needs { id: number, bus: bus.clone(), stores, secrets, spool, events, tracer };
     let mut runs = Runs::start(serve, &manifest, &data_dir, API, needs).await?;
     let heart = Heart { bus: bus.clone(), instance, life };
+    finding.register_invoker(heart.says(true), address);
     let stop_pinging = CancellationToken::new();
     let mut pinging = tokio::spawn(heart.beat(stop_pinging.clone()));
+    opening.watch(entities, pressure);
     opening.lacks(Vec::new());
     let (took, role) = (began.elapsed(), format!(" {number}"));
     let standard = Standard { shown: Vec::new() };
@@ -102,11 +111,13 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     // then Kafka hears how far that came.
     opening.lacks(vec!["the invoker is shutting down"]);
     let grace = grace_from_now();
+    finding.end().await;
     stop_pinging.cancel();
     if !pinging.is_finished() {
         let _ = tokio::time::timeout_at(grace, pinging).await;
     }
     let outcome = runs.drain(grace, ended).await;
+    observers.end().await;
     bus.leave().await;
     door.close(grace_from_now()).await;
     upkeep.abort();
@@ -139,9 +150,12 @@ impl Heart {
         self.ping(false).await;
     }
 
+    fn says(&self, enabled: bool) -> InvokerPing {
+        InvokerPing { instance: self.instance.clone(), enabled, incarnation: Some(self.life) }
+    }
+
     async fn ping(&self, enabled: bool) {
-        let ping = InvokerPing { instance: self.instance.clone(), enabled, incarnation: Some(self.life) };
-        match tokio::time::timeout(PING_PATIENCE, self.bus.ping(&ping)).await {
+        match tokio::time::timeout(PING_PATIENCE, self.bus.ping(&self.says(enabled))).await {
             Ok(Ok(())) => {}
             // The bus says loudly that it is away; this is one of its signs.
             Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a ping was not sent"),

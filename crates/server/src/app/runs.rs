@@ -10,11 +10,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use whisker_bus::{InvokerBus, InvokerId};
 use whisker_entity::Manifest;
+use whisker_events::Events;
 use whisker_invoker::{Error, Invoker, Parts, Spool};
 use whisker_sandbox::Sandbox;
 use whisker_sandbox_docker::DockerSandbox;
 use whisker_sandbox_process::ProcessSandbox;
 use whisker_secrets::Secrets;
+use whisker_traces::Tracer;
 
 use super::now;
 use crate::{
@@ -39,6 +41,10 @@ pub struct Needs {
     pub secrets: Arc<Secrets>,
     /// Where records wait.
     pub spool: Spool,
+    /// Who is told of activations that ended.
+    pub events: Events,
+    /// Who is told where their time went.
+    pub tracer: Tracer,
 }
 
 /// An invoker at work.
@@ -62,6 +68,7 @@ impl Runs {
     ) -> anyhow::Result<Self> {
         let mut config = configure::invoker(settings, manifest)?;
         config.id = needs.id;
+        (config.events, config.tracer) = (needs.events.clone(), needs.tracer.clone());
         let user_memory_mb = config.user_memory_mb;
         let sandbox: Arc<dyn Sandbox> = match settings.containers {
             // Looking at what the host offers blocks for some milliseconds, which

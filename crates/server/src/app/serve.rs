@@ -17,7 +17,9 @@ use super::{
     manifest, now,
     runs::{Needs, Runs},
 };
-use crate::{configure, platform::Process, retention, secrets, settings::Serve, subjects, telemetry};
+use crate::{
+    configure, observers::Observers, platform::Process, retention, secrets, settings::Serve, subjects, telemetry,
+};
 
 /// Serves until cancelled, then ends gracefully.
 pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Result<()> {
@@ -54,16 +56,22 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
 
     let metrics = telemetry::count()?;
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
+    let observers = Observers::start(&settings.observing, "whisker", None)?;
+    let (events, tracer) = (observers.events.clone(), observers.tracer.clone());
     let archives = configure::sandbox(settings, &data_dir, address).archive;
     let platform = Process::new(metrics, archives, Some(pressure));
 
     let controller = Controller::new(
-        configure::controller(settings, manifest.clone()),
+        whisker_controller::Config {
+            events: events.clone(),
+            tracer: tracer.clone(),
+            ..configure::controller(settings, manifest.clone())
+        },
         Parts {
             entities: store.entities.clone(),
             activations: store.activations.clone(),
             subjects: store.subjects.clone(),
-            dispatch: Dispatch::new(bus.clone()),
+            dispatch: Dispatch::new(bus.clone()).traced(tracer.clone()),
             records: records.clone(),
             secrets: secrets.clone(),
             platform: platform.clone(),
@@ -73,7 +81,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let mut front = Front::start(controller.clone(), bus.clone(), &data_dir, store.administered(&secrets));
     let door = door.open(controller);
 
-    let needs = Needs { id: InvokerId(0), bus: bus.clone(), stores: store.clone(), secrets, spool };
+    let needs = Needs { id: InvokerId(0), bus: bus.clone(), stores: store.clone(), secrets, spool, events, tracer };
     let mut runs = Runs::start(settings, &manifest, &data_dir, address, needs).await?;
     platform.set_invoker_up(true);
 
@@ -99,6 +107,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     cancel.cancel();
     front.end().await;
     let _ = retention.await;
+    observers.end().await;
     upkeep.abort();
     outcome
 }

@@ -35,6 +35,9 @@ if [ "$task" = test ]; then
     need mvn maven
     need openssl openssl
     [ -x /usr/sbin/nginx ] || need nginx nginx-light
+    # They read what is in deploy/ as a host would.
+    need systemd-analyze systemd
+    /usr/bin/python3 -c 'import yaml' 2>/dev/null || packages="$packages python3-yaml"
     # Toolchains where containers see them, which is below /usr.
     [ -x /usr/local/go/bin/go ] || [ -x /usr/bin/go ] || packages="$packages golang-go"
     [ -x /usr/bin/javac ] || [ -x /usr/local/bin/javac ] || packages="$packages default-jdk-headless"

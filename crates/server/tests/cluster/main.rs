@@ -6,6 +6,7 @@
 //! table of faults.
 
 mod load;
+mod looks;
 #[path = "../playing/mod.rs"]
 #[allow(dead_code, reason = "each test target uses a part of it")]
 mod playing;

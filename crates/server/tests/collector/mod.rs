@@ -1,4 +1,5 @@
 //! A collector of OpenTelemetry's traces, over real HTTP.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,5 @@
 //! What the dashboard of `deploy/grafana` asks for.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::{collections::BTreeSet, fs};
 

@@ -87,6 +87,13 @@ impl Launch {
     pub(crate) fn command(&self, memory_mb: u32) -> impl Iterator<Item = String> {
         self.command.iter().map(move |word| word.replace("${memory_mb}", &memory_mb.to_string()))
     }
+
+    /// What is made once for all of its actions: of the launcher, and for the
+    /// compiler.
+    pub(crate) fn prepared(&self) -> impl Iterator<Item = &Recipe> {
+        let compiler = self.compile.as_ref().and_then(|compile| compile.as_ref().ok()?.prepare.as_deref());
+        self.prepare.iter().chain(compiler)
+    }
 }
 
 /// A script of `runtimes/` that makes something of something, in a container

@@ -31,6 +31,10 @@ pub struct Config {
     pub makers: usize,
     /// Longest that anything is compiled, where the manifest allows longer.
     pub compile_time: Duration,
+    /// Kinds whose launchers and compilers are made ready once a former life was
+    /// swept, one after the other, rather than for the first container that needs
+    /// them.
+    pub prepare: Vec<String>,
     /// With a server that runs as root, containers get the users from this
     /// number on, one each, for as long as they live.
     pub first_user: u32,
@@ -57,6 +61,7 @@ impl Config {
             artifact_bytes: 4 << 30,
             makers: 2,
             compile_time: Duration::from_secs(600),
+            prepare: Vec::new(),
             first_user: 2_000_000,
             environment: BTreeMap::new(),
             read_only: Vec::new(),

@@ -146,6 +146,40 @@ impl ProcessSandbox {
     }
 }
 
+/// Makes launchers and compilers ready that someone will need. Whoever needs one
+/// meanwhile waits for what is being made.
+async fn prepare(parts: Arc<Parts>, workshop: Workshop) {
+    for kind in &parts.config.prepare {
+        let (parts, name) = (parts.clone(), kind.clone());
+        let launch = tokio::task::spawn_blocking(move || parts.catalog.launch(&name)).await;
+        let launch = match launch {
+            Ok(Ok(launch)) => launch,
+            Ok(Err(reason)) => {
+                tracing::warn!(kind, reason, "a kind that was to be prepared cannot run here");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(kind, %error, "looking for a kind's interpreter was interrupted");
+                continue;
+            }
+        };
+        for recipe in launch.prepared() {
+            match workshop.prepared(recipe).await {
+                Ok(_) => tracing::debug!(kind, recipe = recipe.script, "prepared"),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(
+                        kind,
+                        recipe = recipe.script,
+                        error,
+                        "a kind could not be prepared; its first container will try again"
+                    );
+                }
+            }
+        }
+    }
+}
+
 impl Isolation {
     fn find(config: &Config, host: &Host, root: bool) -> Result<Isolation, Unavailable> {
         let bubblewrap = find_program("bwrap").ok_or(Unavailable::Bubblewrap)?;
@@ -244,9 +278,15 @@ impl Sandbox for ProcessSandbox {
         }
         let parts = self.parts.clone();
         let swept = tokio::task::spawn_blocking(move || parts.host.sweep()).await;
-        swept
+        let swept = swept
             .unwrap_or_else(|error| Err(io::Error::other(error)))
-            .map_err(Error::host("remove folders of a former life"))
+            .map_err(Error::host("remove folders of a former life"));
+        // Not before: what it works in would be swept away. It ends by itself; a
+        // server that ends first takes it along.
+        if !self.parts.config.prepare.is_empty() {
+            tokio::spawn(prepare(self.parts.clone(), self.workshop.clone()));
+        }
+        swept
     }
 }
 

@@ -65,6 +65,20 @@ async fn go_is_compiled_once_for_all_containers_and_lives() {
 }
 
 #[tokio::test]
+async fn what_is_to_be_prepared_is_without_a_container() {
+    let own = common::sandbox_with(|config| config.prepare = ["cobol:85", "python:3.11"].map(str::to_owned).into());
+    own.sweep().await.unwrap();
+    let prepared = async {
+        while kept(own.folder.path()) == 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, prepared).await.unwrap();
+    let answer = common::python(&own, "def main(args):\n    return {}\n").await;
+    assert_eq!((answer, kept(own.folder.path())), (json!({}), 1));
+}
+
+#[tokio::test]
 async fn java_is_compiled_or_taken_as_a_jar() {
     let own = common::sandbox_with(|_| {});
     let code = Code::Text(

@@ -22,6 +22,10 @@ pub struct Preparing {
     /// Longest that a program may be compiled, where its kind allows longer
     #[arg(long, env = "WHISKER_COMPILE_TIME_MAX", default_value = "10m", value_parser = duration)]
     pub compile_time_max: Duration,
+    /// Kinds that are made ready at the start, one after the other, such as go:1.20,rust:1.34,java:8: what their
+    /// launchers and compilers need, which else the first container waits for. It is kept for later starts
+    #[arg(long, env = "WHISKER_PREPARE", value_delimiter = ',', value_name = "KINDS")]
+    pub prepare: Vec<String>,
 }
 
 impl Preparing {
@@ -31,6 +35,7 @@ impl Preparing {
             artifact_bytes: self.code_cache.0,
             makers: self.compilers.get(),
             compile_time: self.compile_time_max,
+            prepare: self.prepare.clone(),
             ..config
         }
     }

@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Settings {
-    /// What to measure [default: all]
+    /// What to measure [default: all but docker]
     #[arg(value_enum)]
     parts: Vec<Part>,
     /// Times that everything is measured; the table shows medians
@@ -74,6 +74,8 @@ enum Part {
     Cold,
     /// What starts cost in each language.
     Languages,
+    /// What they cost in containers of a Docker daemon; takes dockerd, root and whisker-action-proxy.
+    Docker,
     /// How many idle containers memory holds, in each language.
     Density,
     /// Goal 5: start, memory, size.
@@ -107,7 +109,10 @@ fn main() -> anyhow::Result<()> {
         return load(&settings, address);
     }
     let binary = name_the_binary()?;
-    let parts = if settings.parts.is_empty() { Part::value_variants() } else { &settings.parts };
+    let mut parts = settings.parts.clone();
+    if parts.is_empty() {
+        parts = Part::value_variants().iter().copied().filter(|part| *part != Part::Docker).collect();
+    }
     let mut report = Report::new(settings.rounds().len());
     for part in parts {
         eprintln!("measuring: {part:?}");
@@ -116,6 +121,7 @@ fn main() -> anyhow::Result<()> {
             Part::Accept => accept::measure(&settings, &mut report),
             Part::Cold => cold::measure(&settings, &mut report),
             Part::Languages => languages::measure(&settings),
+            Part::Docker => languages::measure_on_docker(&settings),
             Part::Density => density::measure(&settings),
             Part::Idle => idle::measure(&settings, &binary, &mut report),
             Part::Flat => flat::measure(&settings, &mut report),

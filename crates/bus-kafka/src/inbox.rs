@@ -123,7 +123,7 @@ pub(crate) struct Waited {
 #[derive(Debug)]
 struct Progress {
     offsets: Offsets,
-    /// The one after the last that was given out.
+    /// Below this, messages were or may have been given out, here or before.
     given: i64,
 }
 
@@ -192,9 +192,11 @@ impl Inbox {
         }
     }
 
-    /// A partition is a reader's from this offset on.
-    pub fn assigned(&mut self, part: Part, from: i64) {
-        self.parts.insert(part, Progress { offsets: Offsets::starting_at(from), given: from });
+    /// A partition is a reader's from this offset on; below `bound` those before
+    /// it may have given out messages. That stays so, also if this one gives
+    /// out nothing before it leaves: what is under way elsewhere is in doubt.
+    pub fn assigned(&mut self, part: Part, from: i64, bound: i64) {
+        self.parts.insert(part, Progress { offsets: Offsets::starting_at(from), given: bound.max(from) });
     }
 
     /// A partition is a reader's no more. What was not given out is another's.
@@ -445,7 +447,7 @@ impl Inbox {
         self.parts.get(part).map_or(0, |part| part.offsets.next())
     }
 
-    /// The one after the last that was given out of a partition.
+    /// Below what messages of a partition may have been given out.
     pub fn given(&self, part: &Part) -> i64 {
         self.parts.get(part).map_or(0, |part| part.given)
     }

@@ -336,7 +336,7 @@ impl Work {
             };
             // Text of others makes the library panic that is not UTF-8.
             let bound = catch_unwind(AssertUnwindSafe(|| reads::bound_of(element.metadata(), from))).unwrap_or(from);
-            self.shared.inbox().assigned(part.clone(), from);
+            self.shared.inbox().assigned(part.clone(), from, bound);
             self.parts.insert(part.clone(), Mine { reads: Reads::after(bound), committed: (from, bound), back: None });
             self.new.retain(|new| *new != part);
         }

@@ -57,7 +57,7 @@ fn attempt() -> Attempt {
 fn inbox() -> Inbox {
     let bounds = Bounds { held: 8, queued_bytes: 1000, aside: 4 };
     let mut inbox = Inbox::new(me(), bounds, Claims::new(1000), Members::new(PATIENCE, Duration::ZERO));
-    inbox.assigned(part(0), 0);
+    inbox.assigned(part(0), 0, 0);
     for claimant in [me(), other()] {
         let instance = InvokerInstance::new(claimant.invoker, ByteSize::bytes(1));
         let ping = InvokerPing { instance, enabled: true, incarnation: Some(claimant.incarnation) };
@@ -207,6 +207,18 @@ fn what_was_not_given_out_goes_with_its_partition() {
 }
 
 #[test]
+fn what_an_earlier_reader_may_have_given_out_stays_in_doubt() {
+    let mut inbox = inbox();
+    // It had committed 3 and may have read below 40.
+    inbox.assigned(part(1), 3, 40);
+    assert_eq!(inbox.given(&part(1)), 40, "if it leaves at once");
+    let place = |offset| Place { part: part(1), offset };
+    inbox.arrived(place(3), Incoming { doubtful: true, ..incoming(3, true) }, 0, NOW);
+    assert_eq!(next(&mut inbox, 0), Some((id(3), Redelivered::AfterStart)));
+    assert_eq!(inbox.given(&part(1)), 40, "and if it gives out less");
+}
+
+#[test]
 fn nothing_more_is_read_at_a_bound_until_a_quarter_of_it_is_free() {
     let mut inbox = inbox();
     for n in 0..8 {
@@ -316,7 +328,7 @@ proptest! {
                     reader += 1;
                     offset = position;
                     read.retain(|(offset, _)| *offset < position);
-                    inbox.assigned(part(reader), position);
+                    inbox.assigned(part(reader), position, position);
                     given.retain(|id| inbox.held.contains_key(id));
                 }
             }

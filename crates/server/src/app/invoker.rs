@@ -83,6 +83,7 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     };
 
     let number = instance.id;
+    let (entities, pressure) = (stores.entities.clone(), spool.pressure());
     let observers = Observers::start(&serve.observing, &number.to_string(), Some(bus.events()))?;
     let (events, tracer) = (observers.events.clone(), observers.tracer.clone());
     let needs = Needs { id: number, bus: bus.clone(), stores, secrets, spool, events, tracer };
@@ -91,6 +92,7 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     finding.register_invoker(heart.says(true), address);
     let stop_pinging = CancellationToken::new();
     let mut pinging = tokio::spawn(heart.beat(stop_pinging.clone()));
+    opening.watch(entities, pressure);
     opening.lacks(Vec::new());
     let (took, role) = (began.elapsed(), format!(" {number}"));
     let standard = Standard { shown: Vec::new() };

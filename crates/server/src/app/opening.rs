@@ -22,6 +22,8 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use whisker_controller::Controller;
 use whisker_entity::TransactionId;
+use whisker_invoker::Pressure;
+use whisker_store::{Entities, Error};
 
 use crate::listener::Answers;
 
@@ -31,6 +33,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a proxy's request waits for a start to be over.
 const HOLD: Duration = Duration::from_secs(8);
+
+/// How long the store has to say that it is there.
+const PROBE: Duration = Duration::from_secs(2);
 
 /// What is answered from the beginning.
 const PING: &str = "/ping";
@@ -43,13 +48,14 @@ const REQUEST_ID: &str = "x-request-id";
 /// What is missing, in the words that readiness shows.
 pub struct Opening {
     missing: Mutex<Vec<&'static str>>,
+    watched: OnceLock<Watched>,
     metrics: PrometheusHandle,
 }
 
 impl Opening {
     /// Nothing is there yet.
     pub fn new(metrics: PrometheusHandle) -> Arc<Self> {
-        Arc::new(Self { missing: Mutex::new(vec!["the process is starting"]), metrics })
+        Arc::new(Self { missing: Mutex::new(vec!["the process is starting"]), watched: OnceLock::new(), metrics })
     }
 
     /// Tries until something is there. `missing` says what is not, while it is
@@ -83,11 +89,17 @@ impl Opening {
         *self.missing.lock().unwrap_or_else(PoisonError::into_inner) = missing;
     }
 
-    fn answer(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    /// What may go away again, and is looked at when readiness is asked for.
+    pub fn watch(&self, entities: Arc<dyn Entities>, pressure: Pressure) {
+        // It is done once; a second one would change nothing.
+        let _ = self.watched.set(Watched { entities, pressure });
+    }
+
+    async fn reply(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         if *method == Method::GET {
             match path {
                 PING => return text(StatusCode::OK, "text/plain; charset=UTF-8", "pong".to_owned()),
-                READY => return self.ready(),
+                READY => return self.ready().await,
                 METRICS => return text(StatusCode::OK, "text/plain; charset=UTF-8", self.metrics.render()),
                 _ => {}
             }
@@ -103,10 +115,36 @@ impl Opening {
         response
     }
 
-    fn ready(&self) -> Response<Full<Bytes>> {
-        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn ready(&self) -> Response<Full<Bytes>> {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(watched) = self.watched.get() {
+            missing.extend(watched.lacking().await);
+        }
         let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         text(status, "application/json", json!({"ready": missing.is_empty(), "missing": missing}).to_string())
+    }
+}
+
+/// What a process needs all the time.
+struct Watched {
+    entities: Arc<dyn Entities>,
+    pressure: Pressure,
+}
+
+impl Watched {
+    async fn lacking(&self) -> Vec<&'static str> {
+        let mut lacking = Vec::new();
+        let nothing = "whisk.system/none".parse().map(|name| async move { self.entities.get(&name).await });
+        if let Ok(asking) = nothing {
+            match tokio::time::timeout(PROBE, asking).await {
+                Ok(Ok(_) | Err(Error::Missing)) => {}
+                Ok(Err(_)) | Err(_) => lacking.push("the store does not answer"),
+            }
+        }
+        if self.pressure.is_high() {
+            lacking.push("neither the disk nor the store takes records (is the disk full?)");
+        }
+        lacking
     }
 }
 
@@ -120,7 +158,7 @@ fn text(status: StatusCode, kind: &'static str, body: String) -> Response<Full<B
 /// An invoker says how it is, and nothing else.
 impl Answers for Opening {
     async fn answer(&self, request: Request<Incoming>, _: IpAddr) -> Response<Full<Bytes>> {
-        self.answer(request.method(), request.uri().path(), request.headers())
+        self.reply(request.method(), request.uri().path(), request.headers()).await
     }
 }
 

@@ -50,3 +50,16 @@ fn a_second_controller_of_the_same_name_gives_way() {
     assert!(!status.success() && said.contains("another controller lives that has the --id 0"), "{said}");
     assert_eq!(cluster.controller(0).anyone().get("/ready").status(), 200);
 }
+
+#[test]
+fn every_process_of_a_whole_cluster_is_ready() {
+    let cluster = Cluster::shared();
+    let cluster = Cluster::whole(&cluster);
+    let controllers = (0..cluster.controllers()).map(|index| cluster.controller(index));
+    for server in controllers.chain((0..cluster.invokers()).map(|index| cluster.invoker(index))) {
+        eventually(Duration::from_secs(30), || match server.anyone().get("/ready") {
+            ready if ready.status() == 200 => Ok(()),
+            ready => Err(ready.text()),
+        });
+    }
+}

@@ -45,7 +45,8 @@ impl Watch {
         let asking = self.ask(sender);
         tokio::pin!(asking);
         let mut members = Members::default();
-        let (mut answered, mut failing) = (None, false);
+        // Since when it does not answer.
+        let mut failing: Option<Instant> = None;
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -56,7 +57,7 @@ impl Watch {
                 answer = answers.recv() => match answer.map(|answer| answer.map(|body| members.heard(&body))) {
                     None => return,
                     Some(Ok(Ok(lost))) => {
-                        (answered, failing) = (Some(Instant::now()), false);
+                        failing = None;
                         let told = lost.into_iter().chain(members.pings().cloned());
                         told.for_each(|ping| sink.heard(News::Invoker(ping)));
                     }
@@ -65,7 +66,7 @@ impl Watch {
                 },
                 _ = ticks.tick() => {
                     // While a query waits, nothing new is no failure.
-                    if answered.is_some_and(|at: Instant| !failing || at.elapsed() < stale) {
+                    if failing.is_none_or(|since| since.elapsed() < stale) {
                         members.pings().cloned().for_each(|ping| sink.heard(News::Invoker(ping)));
                     }
                 }
@@ -110,8 +111,10 @@ impl Watch {
     }
 }
 
-fn warn(failing: &mut bool, error: &Error) {
-    if !std::mem::replace(failing, true) {
+/// An outage is one line in the log.
+fn warn(failing: &mut Option<Instant>, error: &Error) {
+    if failing.is_none() {
+        *failing = Some(Instant::now());
         tracing::warn!(error = error as &dyn std::error::Error, "Consul cannot be asked for the invokers");
     }
 }

@@ -34,8 +34,12 @@ fn is_outside(failure: &str) -> bool {
 
 /// What about a container a scenario relies on that a cluster does not promise:
 /// that the next run is in the same one.
-const ONE_INVOKER: [&str; 2] =
-    ["an application error keeps the container warm", "a developer error ends the container"];
+const ONE_INVOKER: [&str; 4] = [
+    "an application error keeps the container warm",
+    "a developer error ends the container",
+    "an action that exits ends its container",
+    "state stays in a warm container",
+];
 
 /// What went otherwise on a cluster, each time that it was tried: one controller
 /// hears some milliseconds later what another one wrote.

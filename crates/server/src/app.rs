@@ -32,6 +32,17 @@ fn manifest() -> anyhow::Result<Manifest> {
     Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")
 }
 
+/// How long what a role ends with may take: without Kafka or the store nothing
+/// of that would ever be over, and what was accepted is safe by then.
+const LEAVING: Duration = Duration::from_secs(20);
+
+/// Waits for an end, and not for ever.
+async fn leaving(what: &str, end: impl Future) {
+    if tokio::time::timeout(LEAVING, end).await.is_err() {
+        tracing::warn!("{what} did not end in time and is left behind");
+    }
+}
+
 /// The store of a cluster, unless it is one that a process has for itself.
 fn shared(place: Place) -> anyhow::Result<Place> {
     match place {

@@ -16,7 +16,7 @@ use super::{
     Greeting,
     door::Door,
     front::Front,
-    incarnation, manifest, now,
+    incarnation, leaving, manifest, now,
     opening::{Desk, Opening},
     shared,
 };
@@ -133,10 +133,10 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
         let _ = tokio::time::timeout_at(grace, living).await;
     }
     observers.end().await;
-    bus.leave().await;
+    leaving("the bus", bus.leave()).await;
     cancel.cancel();
     front.end().await;
-    let _ = retention.await;
+    leaving("forgetting old records", retention).await;
     upkeep.abort();
     outcome
 }

@@ -17,7 +17,7 @@ use whisker_invoker::Spool;
 use super::{
     Greeting,
     door::Door,
-    incarnation, manifest, now,
+    incarnation, leaving, manifest, now,
     opening::Opening,
     runs::{Needs, Runs},
     shared,
@@ -118,7 +118,7 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     }
     let outcome = runs.drain(grace, ended).await;
     observers.end().await;
-    bus.leave().await;
+    leaving("the bus", bus.leave()).await;
     door.close(grace_from_now()).await;
     upkeep.abort();
     outcome.and(reason)

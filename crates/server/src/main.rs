@@ -40,7 +40,10 @@ fn main() -> ExitCode {
     let outcome = settings::read().and_then(|whisker| match whisker.role {
         Role::Serve(settings) => run(&settings, async |cancel| app::serve(&settings, cancel).await),
         Role::Controller(settings) => run(&settings.serve, async |cancel| app::controller(&settings, cancel).await),
-        Role::Invoker(settings) => run(&settings.serve, async |cancel| app::invoker(&settings, cancel).await),
+        Role::Invoker(mut settings) => {
+            settings.serve.needed_hosts = settings.cluster.brokers();
+            run(&settings.serve, async |cancel| app::invoker(&settings, cancel).await)
+        }
         Role::Doctor(settings) => doctor::run(&settings).map(|works| ExitCode::from(u8::from(!works))),
         Role::Admin(settings) => admin::run(settings).map(ExitCode::from),
         Role::Store(settings) => store::run(settings).map(ExitCode::from),

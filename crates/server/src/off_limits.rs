@@ -5,7 +5,8 @@
 //! well, since address translation makes their packets the host's own. It asks
 //! for a password, but user code should not even get to guess one. So the
 //! addresses of the store are added to `--network-deny`, all of their ports with
-//! them. What has its address on this host is out of reach anyway.
+//! them, and so are those of the brokers that an invoker is told. What has its
+//! address on this host is out of reach anyway.
 //!
 //! Names are looked up once, at the start: where addresses change meanwhile, the
 //! operator denies their network.
@@ -20,7 +21,7 @@ use crate::settings::Serve;
 /// The networks that containers are kept from.
 pub fn networks(settings: &Serve) -> Vec<String> {
     let hosts = hosts(&settings.store.url);
-    let own = hosts.iter().flat_map(|host| addresses(host)).map(|address| address.to_string());
+    let own = hosts.iter().chain(&settings.needed_hosts).flat_map(|host| addresses(host)).map(|address| address.to_string());
     let all: BTreeSet<String> = settings.network_deny.iter().cloned().chain(own).collect();
     all.into_iter().collect()
 }

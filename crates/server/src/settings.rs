@@ -320,6 +320,10 @@ pub struct Serve {
     /// Networks that containers do not reach under nat, such as 10.0.0.0/8; may be given several times
     #[arg(long, env = "WHISKER_NETWORK_DENY", value_delimiter = ',', help_heading = "Containers")]
     pub network_deny: Vec<String>,
+    /// Hosts, beside the store's, that this process needs and its containers
+    /// have no business with. Not read: a role knows its own.
+    #[arg(skip)]
+    pub needed_hosts: Vec<String>,
     /// Cgroup below which containers are put; one delegated to the server's user if that is not root
     #[arg(long, env = "WHISKER_CGROUP_PARENT", default_value = "whisker", help_heading = "Containers")]
     pub cgroup_parent: String,

@@ -21,7 +21,8 @@ use crate::settings::Serve;
 /// The networks that containers are kept from.
 pub fn networks(settings: &Serve) -> Vec<String> {
     let hosts = hosts(&settings.store.url);
-    let own = hosts.iter().chain(&settings.needed_hosts).flat_map(|host| addresses(host)).map(|address| address.to_string());
+    let own =
+        hosts.iter().chain(&settings.needed_hosts).flat_map(|host| addresses(host)).map(|address| address.to_string());
     let all: BTreeSet<String> = settings.network_deny.iter().cloned().chain(own).collect();
     all.into_iter().collect()
 }

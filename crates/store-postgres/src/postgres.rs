@@ -91,7 +91,15 @@ impl Postgres {
             .map_err(|error| refused(Cause::other(error)))?;
         let news = News::new();
         let (pulse, listening) = Pulse::start(driver, connector, news.clone());
-        Ok(Self { pool, pulse, patience: config.patience, seals: config.seals.clone(), news, partitions: Partitions::default(), listening })
+        Ok(Self {
+            pool,
+            pulse,
+            patience: config.patience,
+            seals: config.seals.clone(),
+            news,
+            partitions: Partitions::default(),
+            listening,
+        })
     }
 
     /// A connection.

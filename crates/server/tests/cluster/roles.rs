@@ -1,9 +1,9 @@
 //! What a role says when something that it needs is not there.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use whisker_testkit::{Builder, Client, Cluster, Server, eventually};
+use whisker_testkit::{Builder, Client, Cluster, Kafka, Postgres, Server, eventually};
 
 #[test]
 fn a_cluster_needs_a_store_for_all_and_kafka() {
@@ -38,6 +38,31 @@ fn readiness_names_what_is_missing() {
         assert_eq!(refused.status(), 503, "{}", refused.text());
         let stopped = waiting.stop();
         assert!(stopped.status.success(), "{}", stopped.output);
+    }
+}
+
+/// Kafka and the database are gone for good, with work under way, and it ends
+/// all the same.
+#[test]
+fn a_role_ends_without_kafka_and_store() {
+    let (kafka, database) = (Kafka::start(), Postgres::start());
+    let store = database.database();
+    let settings = || database.serving(&store).flag("--kafka", &kafka.brokers()).flag("--shutdown-grace", "2s");
+    let invoker = settings().invoker("host").flag("--network", "host").switch("--no-prewarm");
+    let roles = [settings().controller("0").start(), invoker.start()];
+    let guest = roles[0].guest();
+    guest.node("naps", "function main() { return new Promise(done => setTimeout(() => done({}), 5000)); }");
+    eventually(Duration::from_secs(60), || match guest.post("actions/naps", &serde_json::json!({})).status() {
+        202 => Ok(()),
+        status => Err(status.to_string()),
+    });
+    kafka.kill(0);
+    database.stop();
+    for role in roles {
+        // Whoever does not end in time fails the test.
+        let asked = Instant::now();
+        role.stop();
+        eprintln!("without Kafka and the store a role ended after {:?}", asked.elapsed());
     }
 }
 

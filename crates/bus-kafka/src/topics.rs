@@ -1,11 +1,12 @@
 //! Topics: their names, which are OpenWhisk's where it has them, and how they
 //! are made.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
+    error::KafkaError,
     types::RDKafkaErrorCode,
 };
 use whisker_bus::{ControllerId, InvokerId};
@@ -95,10 +96,35 @@ pub(crate) fn own(config: &Config, namespace: &str, action: &QualifiedName) -> O
     Some(Topic::Own(name.clone()))
 }
 
-/// Makes the topics that are not there.
+/// Pause between two tries to make topics.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Makes the topics that are not there. Tries as long as a message may take: a
+/// client gives up what it asked of a broker that it only then learnt the name
+/// of, and brokers that have just started send from one to the other.
 pub(crate) async fn ensure(config: &Config, topics: &[Topic]) -> Result<(), Error> {
     let admin: AdminClient<DefaultClientContext> =
         client::finish(client::base(config), config).create().map_err(Error::Settings)?;
+    let began = Instant::now();
+    loop {
+        match make(&admin, config, topics).await {
+            Err(error) if passes(&error) && began.elapsed() < config.send_timeout => tokio::time::sleep(PAUSE).await,
+            ended => return ended,
+        }
+    }
+}
+
+/// Whether another try may go better.
+fn passes(error: &Error) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error,
+        Error::Cluster(KafkaError::AdminOp(Code::DestroyBroker | Code::BrokerTransportFailure))
+            | Error::Topic { code: Code::NotController | Code::BrokerNotAvailable, .. }
+    )
+}
+
+async fn make(admin: &AdminClient<DefaultClientContext>, config: &Config, topics: &[Topic]) -> Result<(), Error> {
     let wanted: Vec<Wanted> = topics.iter().map(|topic| Wanted::new(topic, config)).collect();
     let new: Vec<NewTopic<'_>> = wanted.iter().map(Wanted::as_new).collect();
     let options =
@@ -165,6 +191,16 @@ mod tests {
         for other in ["invoker", "invoker1x", "invokers", "completed0", "invoker-1"] {
             assert_eq!(Topic::invoker(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_a_refusal_is_not() {
+        let failed = |code| passes(&Error::Cluster(KafkaError::AdminOp(code)));
+        assert!(failed(RDKafkaErrorCode::DestroyBroker));
+        assert!(!failed(RDKafkaErrorCode::SaslAuthenticationFailed));
+        let refused = |code| passes(&Error::Topic { topic: "t".into(), code });
+        assert!(refused(RDKafkaErrorCode::NotController));
+        assert!(!refused(RDKafkaErrorCode::InvalidReplicationFactor));
     }
 
     #[test]

@@ -177,18 +177,12 @@ impl ControllerBus for KafkaController {
             Promise::Sent => self.producer.send(&topic, &[], &payload, id),
             Promise::Accepted => {
                 let mut withdrawal = Withdrawal(Some((self, id)));
-                match self.producer.accept(&topic, &[], &payload).await {
-                    // It never left this process.
-                    Err(error @ Error::Full(_)) => {
-                        withdrawal.0 = None;
-                        Err(error)
-                    }
-                    Err(error) => Err(error),
-                    Ok(()) => {
-                        withdrawal.0 = None;
-                        Ok(())
-                    }
+                let accepted = self.producer.accept(&topic, &[], &payload).await;
+                // It was kept, or never left this process.
+                if let Ok(()) | Err(Error::Full(_)) = accepted {
+                    withdrawal.0 = None;
                 }
+                accepted
             }
         }
     }

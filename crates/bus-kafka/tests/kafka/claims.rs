@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use whisker_bus::{Error, InvokerBus, Redelivered};
+use whisker_bus_kafka::Config;
 use whisker_testkit::Kafka;
 
 use crate::common::{Controller, Invoker, Raw, Runs, config, id, impatient, text, until, within};
@@ -35,12 +36,10 @@ async fn of_two_invokers_with_one_activation_one_runs_it() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_winner_began_is_delivered_as_begun() {
-    let kafka = Kafka::shared();
-    let config = impatient(config(&kafka));
+/// Two invokers that were sent the same activation, the first of which has it.
+async fn first_won_by_zero(kafka: &Kafka, config: &Config) -> (Invoker, Invoker) {
     let raw = Raw::new(&kafka.brokers());
-    let (zero, one) = tokio::join!(Invoker::connect(&config, 0), Invoker::connect(&config, 1));
+    let (zero, one) = tokio::join!(Invoker::connect(config, 0), Invoker::connect(config, 1));
     for topic in ["invoker0", "invoker1"] {
         raw.write(&format!("{}{topic}", config.prefix), [text(1, false).as_str()]);
     }
@@ -49,6 +48,14 @@ async fn what_a_dead_winner_began_is_delivered_as_begun() {
     }
     zero.bus.starting(id(1)).await.unwrap();
     assert!(matches!(one.bus.starting(id(1)).await, Err(Error::Taken)));
+    (zero, one)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dead_winner_began_is_delivered_as_begun() {
+    let kafka = Kafka::shared();
+    let config = impatient(config(&kafka));
+    let (zero, one) = first_won_by_zero(&kafka, &config).await;
     drop(zero);
     let again = one.next().await;
     assert_eq!((again.message.activation, again.redelivered), (id(1), Redelivered::AfterStart));
@@ -58,16 +65,7 @@ async fn what_a_dead_winner_began_is_delivered_as_begun() {
 async fn one_that_stops_keeps_what_it_has_until_it_leaves() {
     let kafka = Kafka::shared();
     let config = impatient(config(&kafka));
-    let raw = Raw::new(&kafka.brokers());
-    let (zero, one) = tokio::join!(Invoker::connect(&config, 0), Invoker::connect(&config, 1));
-    for topic in ["invoker0", "invoker1"] {
-        raw.write(&format!("{}{topic}", config.prefix), [text(1, false).as_str()]);
-    }
-    for invoker in [&zero, &one] {
-        invoker.next().await;
-    }
-    zero.bus.starting(id(1)).await.unwrap();
-    assert!(matches!(one.bus.starting(id(1)).await, Err(Error::Taken)));
+    let (zero, one) = first_won_by_zero(&kafka, &config).await;
     zero.say_goodbye().await;
     // Longer than one that is silent is taken for alive.
     let more = tokio::time::timeout(config.offline_after * 2, one.bus.receive()).await;

@@ -80,7 +80,7 @@ impl Controller {
             Err(Error::Stale) => {}
             Err(error) => return Err(error.into()),
         }
-        // A stub, as OpenWhisk's: nobody is asked for it.
+        // A key that opens nothing, as OpenWhisk makes one too: nobody is asked for it.
         let key = format!(
             "{}:{}{}",
             environment::transaction_id(),

@@ -63,19 +63,6 @@ pub struct Cluster {
     pub offline_after: Duration,
 }
 
-impl Cluster {
-    /// The hosts of the brokers that are named. Others of their cluster, which
-    /// they tell of themselves, are not known before it answers.
-    pub fn brokers(&self) -> Vec<String> {
-        let named = self.kafka.iter().flat_map(|brokers| brokers.split(','));
-        // What a broker may begin with is a listener's name: SSL://host:port.
-        let hosts = named.map(|broker| broker.rsplit("//").next().unwrap_or(broker).trim());
-        let hosts = hosts.filter_map(|broker| broker.split(':').next());
-        // As of stores: an address of version 6 is in brackets.
-        hosts.filter(|host| !host.is_empty() && !host.starts_with('[')).map(str::to_owned).collect()
-    }
-}
-
 /// How a password is shown to Kafka.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Sasl {
@@ -133,18 +120,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-
-    #[test]
-    fn brokers_are_known_by_their_hosts() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            cluster: Cluster,
-        }
-        let brokers = |text: &str| <Line as clap::Parser>::parse_from(["", "--kafka", text]).cluster.brokers();
-        assert_eq!(brokers("k1.example:9092, 10.0.0.5:9093,k3"), ["k1.example", "10.0.0.5", "k3"]);
-        assert_eq!(brokers("SSL://k1.example:9092,[fd00::1]:9092,:9092,"), ["k1.example"]);
-    }
 
     #[test]
     fn names_are_parts_of_topics() {

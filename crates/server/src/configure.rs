@@ -12,7 +12,6 @@ use whisker_sandbox_process::Nat;
 use whisker_secrets::Seals;
 
 use crate::{
-    off_limits,
     retention::Kept,
     secrets,
     settings::{self, Durability, KeepWarmPolicy, Network, Serve},
@@ -230,11 +229,14 @@ pub fn url(settings: &Serve, address: SocketAddr) -> String {
 }
 
 /// Of the sandbox, whose functions call back to this address.
-pub fn sandbox(settings: &Serve, data_dir: &Path, address: SocketAddr) -> whisker_sandbox_process::Config {
+pub fn sandbox(
+    settings: &Serve,
+    data_dir: &Path,
+    address: SocketAddr,
+    denied: Vec<String>,
+) -> whisker_sandbox_process::Config {
     let network = match settings.network {
-        Network::Nat => {
-            whisker_sandbox_process::Network::Nat(Nat { denied: off_limits::networks(settings), ..Nat::default() })
-        }
+        Network::Nat => whisker_sandbox_process::Network::Nat(Nat { denied, ..Nat::default() }),
         Network::None => whisker_sandbox_process::Network::None,
         Network::Host => whisker_sandbox_process::Network::Host,
     };

@@ -10,7 +10,6 @@ use clap::{Args, ValueEnum};
 use whisker_sandbox_docker::{Config, Network, PullPolicy};
 
 use crate::{
-    off_limits,
     settings::{self, Serve},
     units::duration,
 };
@@ -71,11 +70,17 @@ const STARTS: usize = 64;
 const START: Duration = Duration::from_secs(60);
 
 /// Of the backend, whose functions call back to this address.
-pub fn config(settings: &Serve, data_dir: &Path, address: SocketAddr, user_memory_mb: u64) -> Config {
+pub fn config(
+    settings: &Serve,
+    data_dir: &Path,
+    address: SocketAddr,
+    denied: Vec<String>,
+    user_memory_mb: u64,
+) -> Config {
     let docker = &settings.docker;
     let network = match (&docker.docker_network, settings.network) {
         (Some(name), _) => Network::Named(name.clone()),
-        (None, settings::Network::Nat) => Network::Guarded { outside: true, denied: off_limits::networks(settings) },
+        (None, settings::Network::Nat) => Network::Guarded { outside: true, denied },
         (None, settings::Network::None) => Network::Guarded { outside: false, denied: Vec::new() },
         (None, settings::Network::Host) => Network::Open,
     };

@@ -10,7 +10,7 @@ mod docker;
 mod report;
 mod table;
 
-use std::{fs, io::Write, path::Path};
+use std::{fs, io::Write};
 
 use anyhow::Context;
 use report::{Backend, Enforced, Host, Missing, Report};
@@ -19,6 +19,7 @@ use whisker_sandbox_process::{Config, ProcessSandbox, Survey, Unavailable};
 
 use crate::{
     configure,
+    off_limits::OffLimits,
     settings::{Containers, Doctor, Network, Serve},
 };
 
@@ -41,11 +42,12 @@ pub fn run(settings: &Doctor) -> anyhow::Result<bool> {
 fn look(settings: &Serve) -> anyhow::Result<Report> {
     let survey = Survey::take();
     let folder = tempfile::Builder::new().prefix("whisker-doctor-").tempdir().context("cannot make a folder")?;
-    let config = configure::sandbox(settings, folder.path(), ([127, 0, 0, 1], settings.port).into());
-    let tried = try_sandbox(config);
+    let address = ([127, 0, 0, 1], settings.port).into();
+    let denied = OffLimits::of(settings).look_up();
+    let tried = try_sandbox(configure::sandbox(settings, folder.path(), address, denied.clone()));
     let daemon = docker::ask(&settings.docker.docker_host);
     let refused = match settings.containers {
-        Containers::Docker => try_docker(settings, folder.path())?.err(),
+        Containers::Docker => try_docker(crate::docker::config(settings, folder.path(), address, denied, 0))?.err(),
         // That the daemon answers is enough to know.
         Containers::Sandbox => None,
     };
@@ -90,9 +92,9 @@ fn try_sandbox(config: Config) -> Result<(), Unavailable> {
 
 /// Connects to the daemon, and sets what keeps containers from this host, as a
 /// start of the server would.
-fn try_docker(settings: &Serve, folder: &Path) -> anyhow::Result<Result<(), whisker_sandbox_docker::Unavailable>> {
-    let address = ([127, 0, 0, 1], settings.port).into();
-    let config = crate::docker::config(settings, folder, address, 0);
+fn try_docker(
+    config: whisker_sandbox_docker::Config,
+) -> anyhow::Result<Result<(), whisker_sandbox_docker::Unavailable>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(async { DockerSandbox::connect(config).await.map(drop) }))
 }

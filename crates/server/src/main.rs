@@ -41,7 +41,10 @@ fn main() -> ExitCode {
         Role::Serve(settings) => run(&settings, async |cancel| app::serve(&settings, cancel).await),
         Role::Controller(settings) => run(&settings.serve, async |cancel| app::controller(&settings, cancel).await),
         Role::Invoker(mut settings) => {
-            settings.serve.needed_hosts = settings.cluster.brokers();
+            // Others of their cluster, of which brokers tell, are not known
+            // before they answer.
+            let brokers = settings.cluster.kafka.iter();
+            settings.serve.needed_hosts = brokers.flat_map(|brokers| off_limits::listed(brokers)).collect();
             run(&settings.serve, async |cancel| app::invoker(&settings, cancel).await)
         }
         Role::Doctor(settings) => doctor::run(&settings).map(|works| ExitCode::from(u8::from(!works))),

@@ -16,15 +16,33 @@ use std::{
     net::{IpAddr, Ipv4Addr, ToSocketAddrs},
 };
 
-use crate::settings::Serve;
+use crate::settings::{Network, Serve};
 
-/// The networks that containers are kept from.
-pub fn networks(settings: &Serve) -> Vec<String> {
-    let hosts = hosts(&settings.store.url);
-    let own =
-        hosts.iter().chain(&settings.needed_hosts).flat_map(|host| addresses(host)).map(|address| address.to_string());
-    let all: BTreeSet<String> = settings.network_deny.iter().cloned().chain(own).collect();
-    all.into_iter().collect()
+/// What containers are kept from, before names are looked up.
+pub struct OffLimits {
+    networks: Vec<String>,
+    hosts: Vec<String>,
+}
+
+impl OffLimits {
+    /// As the settings have it.
+    pub fn of(settings: &Serve) -> Self {
+        // Without networks of their own, containers reach all or nothing.
+        if !matches!(settings.network, Network::Nat) {
+            return Self { networks: Vec::new(), hosts: Vec::new() };
+        }
+        let mut hosts = hosts(&settings.store.url);
+        hosts.extend(settings.needed_hosts.iter().cloned());
+        Self { networks: settings.network_deny.clone(), hosts }
+    }
+
+    /// As networks, each once. Asks for the addresses of names, and blocks for
+    /// as long as the host's resolver does.
+    pub fn look_up(self) -> Vec<String> {
+        let own = self.hosts.iter().flat_map(|host| addresses(host)).map(|address| address.to_string());
+        let all: BTreeSet<String> = self.networks.iter().cloned().chain(own).collect();
+        all.into_iter().collect()
+    }
 }
 
 /// The hosts in a store's URL, of which PostgreSQL's may have several: between
@@ -38,7 +56,13 @@ fn hosts(url: &str) -> Vec<String> {
         let (name, value) = parameter.split_once('=')?;
         matches!(name, "host" | "hostaddr").then_some(value)
     });
-    let each = named.chain([hosts]).flat_map(|hosts| hosts.split(','));
+    named.chain([hosts]).flat_map(listed).collect()
+}
+
+/// The hosts in a list such as `db1:5432,db2`, and in one of Kafka's brokers,
+/// which may begin with a listener's name: `SSL://k1:9092`.
+pub fn listed(hosts: &str) -> Vec<String> {
+    let each = hosts.split(',').map(|host| host.rsplit("://").next().unwrap_or(host).trim());
     // In brackets is an address of version 6, which containers do not have; a
     // path is that of a socket's folder.
     let each = each.filter(|host| !host.starts_with(['[', '/', '%'])).filter_map(|host| host.split(':').next());
@@ -79,6 +103,12 @@ mod tests {
         ] {
             assert_eq!(hosts(url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn brokers_are_known_by_their_hosts() {
+        assert_eq!(listed("k1.example:9092, 10.0.0.5:9093,k3"), ["k1.example", "10.0.0.5", "k3"]);
+        assert_eq!(listed("SSL://k1.example:9092,[fd00::1]:9092,:9092,"), ["k1.example"]);
     }
 
     #[test]

@@ -17,15 +17,14 @@ pub struct Process {
     metrics: PrometheusHandle,
     draining: AtomicBool,
     invoker_up: AtomicBool,
-    archive_limits: archive::Limits,
     pressure: Option<Pressure>,
 }
 
 impl Process {
     /// A process whose invoker does not take work yet, if it has one.
-    pub fn new(metrics: PrometheusHandle, archive_limits: archive::Limits, pressure: Option<Pressure>) -> Arc<Self> {
+    pub fn new(metrics: PrometheusHandle, pressure: Option<Pressure>) -> Arc<Self> {
         let (draining, invoker_up) = (AtomicBool::new(false), AtomicBool::new(false));
-        Arc::new(Self { metrics, draining, invoker_up, archive_limits, pressure })
+        Arc::new(Self { metrics, draining, invoker_up, pressure })
     }
 
     /// A shutdown has begun.
@@ -62,7 +61,7 @@ impl Platform for Process {
             Some(ExecCode::Inline(text)) if exec.binary() => {
                 // What only looks like base64 is found out when it is run.
                 let Ok(code) = STANDARD.decode(text.trim()) else { return Ok(()) };
-                match archive::check(&code, self.archive_limits) {
+                match archive::check(&code, archive::Limits::default()) {
                     // OpenWhisk takes any code; that it cannot be loaded is
                     // told by its first run.
                     Ok(()) | Err(Refused::Damaged(_) | Refused::Host(_)) => Ok(()),

@@ -67,9 +67,8 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
 
     let records = Records::open(configure::journal(serve, &seals, &data_dir, "records"), store.activations.clone())
         .context("cannot open the journal of promised records")?;
-    let archives = configure::sandbox(serve, &data_dir, address).archive;
     let observers = Observers::start(&serve.observing, &format!("controller{id}"), Some(bus.events()))?;
-    let platform = Process::new(metrics, archives, None);
+    let platform = Process::new(metrics, None);
     let controller = Controller::new(
         whisker_controller::Config {
             id: me.clone(),

@@ -21,6 +21,7 @@ use whisker_traces::Tracer;
 use super::now;
 use crate::{
     configure, docker,
+    off_limits::OffLimits,
     settings::{Containers, Serve},
     stores::Stores,
 };
@@ -70,11 +71,14 @@ impl Runs {
         config.id = needs.id;
         (config.events, config.tracer) = (needs.events.clone(), needs.tracer.clone());
         let user_memory_mb = config.user_memory_mb;
+        let off_limits = OffLimits::of(settings);
+        let denied =
+            tokio::task::spawn_blocking(|| off_limits.look_up()).await.context("looking hosts up ended badly")?;
         let sandbox: Arc<dyn Sandbox> = match settings.containers {
             // Looking at what the host offers blocks for some milliseconds, which
             // the first requests need not wait for.
             Containers::Sandbox => {
-                let sandbox = configure::sandbox(settings, data_dir, api);
+                let sandbox = configure::sandbox(settings, data_dir, api, denied);
                 Arc::new(
                     tokio::task::spawn_blocking(move || ProcessSandbox::new(sandbox))
                         .await
@@ -83,7 +87,7 @@ impl Runs {
                 )
             }
             Containers::Docker => {
-                let sandbox = docker::config(settings, data_dir, api, user_memory_mb);
+                let sandbox = docker::config(settings, data_dir, api, denied, user_memory_mb);
                 config = docker::invoker(settings, config);
                 Arc::new(DockerSandbox::connect(sandbox).await.context("cannot have containers of Docker")?)
             }

@@ -58,8 +58,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let upkeep = tokio::spawn(telemetry::upkeep(metrics.clone()));
     let observers = Observers::start(&settings.observing, "whisker", None)?;
     let (events, tracer) = (observers.events.clone(), observers.tracer.clone());
-    let archives = configure::sandbox(settings, &data_dir, address).archive;
-    let platform = Process::new(metrics, archives, Some(pressure));
+    let platform = Process::new(metrics, Some(pressure));
 
     let controller = Controller::new(
         whisker_controller::Config {

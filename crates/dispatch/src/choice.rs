@@ -14,6 +14,7 @@ use std::{
 
 use tokio::{sync::mpsc, time::Instant};
 use whisker_bus::{ControllerId, ControllerPing, Incarnation, InvokerId, InvokerPing};
+use whisker_dice::mixed;
 use whisker_entity::ActivationId;
 use whisker_placement::{Counts, End, Event, Invoker, Member, Order, Placed, Placement, Refusal, Want};
 
@@ -215,12 +216,9 @@ impl Choice {
         }
     }
 
-    /// Splitmix64, seeded by what names this life.
+    /// Any number: a life has seeds of its own, one after the other.
     fn dice(&self) -> u64 {
-        let mut z = self.dice.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mixed(self.dice.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -13,6 +13,8 @@
 //! Beside them lies a tree of maxima, which finds the first invoker with enough
 //! room, from a home on, in as many steps as the logarithm of their number.
 
+use whisker_dice::mixed;
+
 use crate::fleet::Room;
 
 /// From how many points an action looks.
@@ -22,14 +24,6 @@ pub(crate) const PROBES: usize = 12;
 /// would hardly be anybody's home.
 const POINTS: usize = 16;
 
-/// Spreads the bits of a number over all of them (the finaliser of SplitMix64).
-pub(crate) fn mix(mut bits: u64) -> u64 {
-    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
-}
-
 /// A hash of a text that is the same in every process and version: FNV-1a.
 pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
@@ -38,7 +32,7 @@ pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
     }
-    mix(hash)
+    mixed(hash)
 }
 
 /// An invoker's place among all, in the order of their first hashes: a leaf.
@@ -62,7 +56,7 @@ pub(crate) struct Ring {
 impl Ring {
     /// Of `count` invokers from number `first` on, nobody with any room.
     pub fn new(first: usize, count: usize) -> Self {
-        let hash = |invoker: usize, point: usize| mix(!((invoker * POINTS + point) as u64));
+        let hash = |invoker: usize, point: usize| mixed(!((invoker * POINTS + point) as u64));
         let mut invokers: Vec<usize> = (first..first + count).collect();
         invokers.sort_unstable_by_key(|invoker| hash(*invoker, 0));
         let mut leaf_of = vec![At(0); count];
@@ -99,7 +93,7 @@ impl Ring {
         let mut ways = [(u64::MAX, At(0)); PROBES];
         if !self.points.is_empty() {
             for (number, way) in (0u64..).zip(&mut ways) {
-                let probe = mix(digest.wrapping_add(number.wrapping_mul(0xd6e8_feb8_6659_fd93)));
+                let probe = mixed(digest.wrapping_add(number.wrapping_mul(0xd6e8_feb8_6659_fd93)));
                 let next = self.points.partition_point(|(hash, _)| *hash < probe) % self.points.len();
                 let (hash, at) = self.points[next];
                 *way = (hash.wrapping_sub(probe), at);
@@ -164,7 +158,7 @@ mod tests {
     }
 
     fn home(ring: &Ring, key: u64) -> usize {
-        ring.invoker(ring.homes(mix(key))[0]).expect("a home")
+        ring.invoker(ring.homes(mixed(key))[0]).expect("a home")
     }
 
     #[test]

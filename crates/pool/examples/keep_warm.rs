@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use whisker_dice::Dice;
 use whisker_pool::{Config, End, Event, KeepPolicy, Key, Order, Pool, Reason, Shape, SlotId, Ticket, Want};
 
 const HOUR_S: f64 = 3600.0;
@@ -32,32 +33,6 @@ const MOST_RUNS: f64 = 20_000.0;
 /// From an order to a container that has its code.
 const START_S: f64 = 0.1;
 const TICK_S: f64 = 1.0;
-
-/// Random numbers with a seed: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^ (bits >> 31)
-    }
-
-    /// Between 0 and 1, neither of them.
-    fn uniform(&mut self) -> f64 {
-        ((self.bits() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    fn exponential(&mut self, mean: f64) -> f64 {
-        -mean * self.uniform().ln()
-    }
-
-    fn normal(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-}
 
 /// When an action is invoked next.
 #[derive(Debug, Clone, Copy)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use whisker_dice::Dice;
 use whisker_entity::{ActivationId, Millis, Status};
 
 use crate::Policy;
@@ -94,15 +95,11 @@ fn pause(policy: &Policy, attempt: &Attempt) -> Duration {
 }
 
 /// From 0 to 1, as good as chance and the same each time: ids have 80 random
-/// bits, of which SplitMix64's last step makes others for each attempt.
+/// bits, which are a seed for each attempt.
 fn spread(attempt: &Attempt) -> f64 {
     let bytes = attempt.activation.to_bytes();
     let low = bytes.iter().skip(8).fold(0_u64, |bits, byte| (bits << 8) | u64::from(*byte));
-    let mut bits = low.wrapping_add(u64::from(attempt.number).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^= bits >> 31;
-    (bits >> 11) as f64 / (1_u64 << 53) as f64
+    Dice(low.wrapping_add(u64::from(attempt.number))).uniform()
 }
 
 fn millis(time: Duration) -> u64 {

@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::json;
+use whisker_dice::Dice;
 use whisker_testkit::{Client, Server, eventually};
 
 const ACTIONS: usize = 200;
@@ -61,7 +62,7 @@ fn two_hundred_actions_share_the_memory_of_twenty_containers_and_leave_nothing()
             scope.spawn(move || {
                 let mut dice = Dice(caller as u64);
                 for n in (caller..invocations).step_by(CALLERS) {
-                    call(&client, dice.action(), n);
+                    call(&client, any_action(&mut dice), n);
                 }
             });
         }
@@ -124,14 +125,8 @@ fn call(client: &Client, action: usize, n: usize) {
 }
 
 /// Which action is called next: some often, most of them now and then.
-struct Dice(u64);
-
-impl Dice {
-    fn action(&mut self) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let share = (self.0 >> 11) as f64 / (1u64 << 53) as f64;
-        (share.powi(3) * ACTIONS as f64) as usize
-    }
+fn any_action(dice: &mut Dice) -> usize {
+    (dice.uniform().powi(3) * ACTIONS as f64) as usize
 }
 
 /// Waits until every container is gone.

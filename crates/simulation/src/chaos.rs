@@ -1,6 +1,8 @@
 //! What goes wrong, and when.
 
-use crate::{agenda::Time, dice::Dice};
+use whisker_dice::Dice;
+
+use crate::agenda::Time;
 
 /// How often something may go wrong.
 pub(crate) const EVERY: Time = 500;

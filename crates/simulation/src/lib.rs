@@ -28,7 +28,6 @@ mod agenda;
 mod broker;
 mod chaos;
 mod controller;
-mod dice;
 mod inbox;
 mod invoker;
 mod ledger;

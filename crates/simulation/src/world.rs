@@ -1,6 +1,7 @@
 //! One life of a cluster.
 
 use whisker_bus_kafka::claims::{Note, Won};
+use whisker_dice::Dice;
 use whisker_entity::ActivationId;
 use whisker_placement::Policy;
 
@@ -10,7 +11,6 @@ use crate::{
     broker::{Ack, Broker, Life, Message, Ping, Post},
     chaos::{self, Fault, Weather},
     controller::{Controller, Pending, want},
-    dice::Dice,
     inbox::{Inbox, Start},
     invoker::Invoker,
     ledger::{Broken, Ledger, Record, Seen},

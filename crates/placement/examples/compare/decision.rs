@@ -10,10 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use whisker_dice::Dice;
 use whisker_entity::{ActivationId, Version};
 use whisker_placement::{Action, Config, End, Event, Invoker, Placement, Policy, Want};
 
-use crate::{POLICIES, dice::Dice};
+use crate::POLICIES;
 
 const PLACES: u64 = 16;
 const ROUNDS: usize = 200;

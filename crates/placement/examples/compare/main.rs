@@ -10,7 +10,6 @@
 #![expect(clippy::print_stdout, reason = "this is what the command answers")]
 
 mod decision;
-mod dice;
 mod pool;
 mod traffic;
 mod world;

@@ -2,13 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use whisker_dice::Dice;
 use whisker_entity::Version;
 use whisker_placement::{Action, Want};
 
-use crate::{
-    dice::Dice,
-    world::{MEMORY_MB, Scenario},
-};
+use crate::world::{MEMORY_MB, Scenario};
 
 /// Actions for each invoker.
 const ACTIONS: usize = 12;

@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
+use whisker_dice::Dice;
 use whisker_entity::ActivationId;
 use whisker_placement::{Config, End, Event, Invoker, Placement, Policy};
 
 use crate::{
-    dice::Dice,
     pool::{Begun, Pool},
     traffic::Function,
 };

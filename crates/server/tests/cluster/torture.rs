@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use whisker_dice::Dice;
 use whisker_testkit::{Cluster, eventually, pause, source};
 
 use crate::{
@@ -36,32 +37,19 @@ enum Victim {
     Database,
 }
 
-/// Splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) >> 33).expect("31 bits") % bound
+fn victim(dice: &mut Dice) -> Victim {
+    match dice.below(10) {
+        0..3 => Victim::Controller,
+        3..7 => Victim::Invoker,
+        7 => Victim::Two,
+        8 => Victim::Kafka,
+        _ => Victim::Database,
     }
+}
 
-    fn victim(&mut self) -> Victim {
-        match self.below(10) {
-            0..3 => Victim::Controller,
-            3..7 => Victim::Invoker,
-            7 => Victim::Two,
-            8 => Victim::Kafka,
-            _ => Victim::Database,
-        }
-    }
-
-    /// Up to so many seconds.
-    fn moment(&mut self, seconds: usize) -> Duration {
-        Duration::from_millis(u64::try_from(self.below(1000 * seconds)).expect("a few seconds"))
-    }
+/// Up to so many seconds.
+fn moment(dice: &mut Dice, seconds: u64) -> Duration {
+    Duration::from_millis(dice.below(1000 * seconds))
 }
 
 #[test]
@@ -78,8 +66,8 @@ fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
     let (load, mut kills, began) = (Load::default(), BTreeMap::new(), Instant::now());
     load.during(&guest, "tortured", CLIENTS, || {
         while began.elapsed().as_secs() < seconds || load.accepted().len() < ACCEPTED {
-            pause(dice.moment(4));
-            let victim = dice.victim();
+            pause(moment(&mut dice, 4));
+            let victim = victim(&mut dice);
             *kills.entry(victim).or_insert(0_u32) += 1;
             kill(&mut cluster, &mut dice, victim);
             eprintln!(
@@ -124,8 +112,9 @@ fn in_kinds(words: &[String]) -> BTreeMap<&str, usize> {
 }
 
 fn kill(cluster: &mut Cluster, dice: &mut Dice, victim: Victim) {
-    let (controller, invoker) = (dice.below(cluster.controllers()), dice.below(cluster.invokers()));
-    let away = dice.moment(3);
+    let mut one_of = |count: usize| dice.below(count as u64) as usize;
+    let (controller, invoker) = (one_of(cluster.controllers()), one_of(cluster.invokers()));
+    let away = moment(dice, 3);
     match victim {
         Victim::Controller => {
             drop(cluster.kill_controller(controller));

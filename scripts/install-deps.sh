@@ -81,6 +81,11 @@ if [ "$task" = test ] && [ ! -e compat/pouchdb/node_modules/pouchdb-server/packa
     (cd compat/pouchdb && npm ci --silent --no-audit --no-fund)
 fi
 
+# One of Cosmos DB's, likewise.
+if [ "$task" = test ] && [ ! -e compat/cosmosdb/node_modules/@vercel/cosmosdb-server/package.json ]; then
+    (cd compat/cosmosdb && npm ci --silent --no-audit --no-fund)
+fi
+
 if [ "$task" = check ] && ! command -v cargo-deny >/dev/null 2>&1; then
     cargo install --locked cargo-deny
 fi

@@ -5,18 +5,22 @@ use std::{collections::HashSet, sync::Arc};
 use async_trait::async_trait;
 use http::StatusCode;
 use serde_json::{Value, json, value::RawValue};
+use whisker_documents::{
+    corrupt,
+    cut::cut,
+    record::{self, id_of},
+    shape,
+};
 use whisker_entity::{Activation, ActivationId, EntityName, Millis};
 use whisker_store::{ActivationQuery, Activations, Cursor, Error, Page, Portion, Retention, Scan, Summary};
 
 use crate::{
     CouchDb,
-    cut::cut,
     database::{Query, Rows},
     designs,
     entities::{check_id, paged},
-    error::{Failure, corrupt},
-    record::{self, id_of},
-    scan, shape,
+    error::Failure,
+    scan,
 };
 
 /// Records of one request, at most, as in OpenWhisk's batches.

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use whisker_documents::code::Places;
 
-use crate::{Config, OpenError, client::Client, code::Places, database::Database, designs, feed::Feed};
+use crate::{Config, OpenError, client::Client, database::Database, designs, feed::Feed};
 
 /// The store in a CouchDB: all three traits.
 pub struct CouchDb {

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use whisker_documents::{
+    code::{self, Code, Packed, Place},
+    corrupt,
+    shape::{CodeMember, Held, code_of, text_or_hash, write},
+};
 use whisker_entity::{CodeHash, EntityPath, ExecCode, QualifiedName};
 use whisker_store::{Changes, Collection, Cursor, Document, Entities, Error, Page, Portion, Revision, Scan, Stored};
 
 use crate::{
     CouchDb,
-    code::{self, Code, Packed, Place},
     database::{Query, Rows},
     designs,
-    error::{Failure, corrupt},
+    error::Failure,
     scan,
-    shape::{CodeMember, Held, code_of, text_or_hash, write},
 };
 
 /// Code of so many bytes is packed on a thread of its own, and not uploaded

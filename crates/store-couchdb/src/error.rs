@@ -69,8 +69,3 @@ impl From<Failure> for Error {
         }
     }
 }
-
-/// A document that is there and cannot be understood.
-pub(crate) fn corrupt(id: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::Corrupt(id.to_owned(), error.into())
-}

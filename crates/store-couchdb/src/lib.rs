@@ -15,7 +15,7 @@
 //!   are made when the store is opened; those that are there are used as they
 //!   are.
 //! - **Code** is in its document up to 16 KiB, else an attachment, written
-//!   together with the document. `code.rs` says how it is found by its hash.
+//!   together with the document. `whisker_documents::code` says how it is found by its hash.
 //! - **Records** are written many at once, each by itself. A conflict means
 //!   that the record is there: the first one stays.
 //! - **Changes** by other servers are heard from CouchDB's feed.
@@ -38,19 +38,14 @@
 
 mod activations;
 mod client;
-mod code;
 mod config;
 mod couchdb;
-mod cut;
 mod database;
 mod designs;
 mod entities;
 mod error;
 mod feed;
-mod record;
 mod scan;
-mod shape;
-mod storable;
 mod subjects;
 mod tls;
 

@@ -31,7 +31,7 @@ pub(crate) async fn step<T>(
                 bytes = bytes.saturating_add(text.get().len() as u64);
                 let item = match serde_json::from_str(text.get()) {
                     Ok(document) => read(&row.id, document),
-                    Err(error) => Some(Err(crate::error::corrupt(&row.id, error))),
+                    Err(error) => Some(Err(whisker_documents::corrupt(&row.id, error))),
                 };
                 items.extend(item);
             }

@@ -5,6 +5,10 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use whisker_documents::{
+    corrupt,
+    subject::{LIMITS, every_limit, lenient, read_subject, registered},
+};
 use whisker_entity::{AuthKey, EntityName, Identity, Namespace, NamespaceLimits, Subject};
 use whisker_store::{Changes, Cursor, Error, Portion, Registered, Scan, Subjects};
 
@@ -13,14 +17,11 @@ use crate::{
     database::{Query, Row, Rows},
     designs,
     entities::check_id,
-    error::corrupt,
     scan,
 };
 
 /// How often a write of a document is tried that others change meanwhile.
 const TRIES: usize = 8;
-/// How the ids of limits end.
-const LIMITS: &str = "/limits";
 
 /// What the view has of a namespace.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -168,12 +169,8 @@ struct Contested;
 
 #[derive(Debug, thiserror::Error)]
 enum Unknown {
-    #[error("it is neither a subject nor limits of a namespace")]
-    Kind,
     #[error("its _rev is missing")]
     Revision,
-    #[error("it is subject {0:?}")]
-    Name(String),
     #[error("several subjects own it")]
     Several,
 }
@@ -261,62 +258,6 @@ impl CouchDb {
     }
 }
 
-fn registered(id: &str, document: Value) -> Result<Registered, Error> {
-    if let Some(namespace) = id.strip_suffix(LIMITS) {
-        let namespace = EntityName::new(namespace).map_err(|e| corrupt(id, e))?;
-        let limits = serde_json::from_value(document).map_err(|e| corrupt(id, e))?;
-        return Ok(Registered::Limits(namespace, limits));
-    }
-    match document {
-        Value::Object(document) if document.contains_key("namespaces") => {
-            read_subject(id, document).map(Registered::Subject)
-        }
-        _ => Err(corrupt(id, Unknown::Kind)),
-    }
-}
-
-fn read_subject(id: &str, document: Map<String, Value>) -> Result<Subject, Error> {
-    let subject: Subject = serde_json::from_value(Value::Object(document)).map_err(|e| corrupt(id, e))?;
-    if subject.subject != id {
-        return Err(corrupt(id, Unknown::Name(subject.subject)));
-    }
-    Ok(subject)
-}
-
 fn revision<'a>(id: &str, document: &'a Map<String, Value>) -> Result<&'a str, Error> {
     document.get("_rev").and_then(Value::as_str).ok_or_else(|| corrupt(id, Unknown::Revision))
-}
-
-/// Limits that cannot be read are the operator's, as in OpenWhisk: a typing
-/// error in one of them does not lock a namespace out.
-fn lenient(id: &str, document: Value) -> NamespaceLimits {
-    serde_json::from_value(document).unwrap_or_else(|error| {
-        tracing::warn!(document = id, %error, "limits that cannot be read do not count");
-        NamespaceLimits::default()
-    })
-}
-
-/// Limits of which each has a value, for their names.
-fn every_limit() -> NamespaceLimits {
-    NamespaceLimits {
-        invocations_per_minute: Some(0),
-        concurrent_invocations: Some(0),
-        fires_per_minute: Some(0),
-        allowed_kinds: Some(Vec::new()),
-        store_activations: Some(false),
-        min_action_memory: Some(0),
-        max_action_memory: Some(0),
-        min_action_logs: Some(0),
-        max_action_logs: Some(0),
-        min_action_timeout: Some(0),
-        max_action_timeout: Some(0),
-        min_action_concurrency: Some(0),
-        max_action_concurrency: Some(0),
-        max_parameter_size: "0 B".parse().ok(),
-        max_payload_size: "0 B".parse().ok(),
-        truncation_size: "0 B".parse().ok(),
-        warmed_container_keeping_count: Some(0),
-        warmed_container_keeping_timeout: Some(String::new()),
-        max_action_instances: Some(0),
-    }
 }

@@ -5,10 +5,10 @@ use serde_json::{Value, value::RawValue};
 use whisker_entity::{Activation, ActivationId, EntityName, Millis, Parameters, Response, Status, Version};
 use whisker_store::{Error, Summary};
 
-use crate::{error::corrupt, shape, storable::Keeping};
+use crate::{corrupt, shape, storable::Keeping};
 
 /// The id of a record's document.
-pub(crate) fn id_of(namespace: &EntityName, id: ActivationId) -> String {
+pub fn id_of(namespace: &EntityName, id: ActivationId) -> String {
     format!("{namespace}/{id}")
 }
 
@@ -52,7 +52,7 @@ struct Answer<'a> {
 
 /// The document of a record. It is dated by the record, since a store reads no
 /// clock.
-pub(crate) fn write(record: &Activation) -> Result<String, Error> {
+pub fn write(record: &Activation) -> Result<String, Error> {
     let result = record.response.result.as_deref();
     let keeping = result.map_or(Keeping::Value, |result| Keeping::of(result.get()));
     let written = Written {
@@ -116,7 +116,7 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> 
 }
 
 /// The record of a document.
-pub(crate) fn read(id: &str, document: &[u8]) -> Result<Activation, Error> {
+pub fn read(id: &str, document: &[u8]) -> Result<Activation, Error> {
     let read: Read = serde_json::from_slice(document).map_err(|e| corrupt(id, e))?;
     let result = match read.response.result_text {
         Some(text) => Some(RawValue::from_string(text).map_err(|e| corrupt(id, e))?),
@@ -158,7 +158,7 @@ struct Listed {
 }
 
 /// The summary that a view has of a record.
-pub(crate) fn summary(id: &str, value: Value) -> Result<Summary, Error> {
+pub fn summary(id: &str, value: Value) -> Result<Summary, Error> {
     let listed: Listed = serde_json::from_value(value).map_err(|e| corrupt(id, e))?;
     Ok(Summary {
         namespace: listed.namespace,

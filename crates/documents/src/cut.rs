@@ -9,7 +9,7 @@ const NO_RESULT: &str = "The result was not kept because the database takes no d
 
 /// Leaves out the second half of the logs, or else the result. `false` if
 /// there is nothing left to leave out.
-pub(crate) fn cut(record: &mut Activation) -> bool {
+pub fn cut(record: &mut Activation) -> bool {
     let cut = record.logs.last().is_some_and(|line| line == CUT);
     let lines = record.logs.len() - usize::from(cut);
     if lines > 0 {

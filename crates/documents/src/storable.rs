@@ -17,7 +17,7 @@ use serde_json::Value;
 
 /// How a result is to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Keeping {
+pub enum Keeping {
     /// As a value, which is read as the same text again.
     Value,
     /// As a value, and as its text.
@@ -27,6 +27,7 @@ pub(crate) enum Keeping {
 }
 
 impl Keeping {
+    /// How a result of this text is kept.
     pub fn of(text: &str) -> Self {
         // Reading it finds numbers out of range, broken pairs, and nesting too deep.
         match serde_json::from_str::<Looked>(text) {

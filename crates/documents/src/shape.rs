@@ -14,13 +14,15 @@ use whisker_store::{Collection, Document, Error, Revision, Stored};
 
 use crate::{
     code::{Code, Place, Unreadable},
-    error::corrupt,
+    corrupt,
 };
 
 /// A stored entity, and of its document what the next write needs.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub struct Held {
+    /// The entity, with its revision.
     pub stored: Stored,
+    /// Where its code is, if it has code.
     pub code: Option<Code>,
     /// The document's own `exec.code`.
     code_member: Option<Value>,
@@ -139,7 +141,7 @@ impl Held {
 }
 
 /// What a write does about code.
-pub(crate) enum CodeMember {
+pub enum CodeMember {
     /// Nothing: there is none.
     None,
     /// It keeps what the document has.
@@ -149,7 +151,7 @@ pub(crate) enum CodeMember {
 }
 
 /// The document that is written for an entity, in the place of `held`.
-pub(crate) fn write(entity: &Document, held: Option<Held>, code: CodeMember) -> Result<String, serde_json::Error> {
+pub fn write(entity: &Document, held: Option<Held>, code: CodeMember) -> Result<String, serde_json::Error> {
     let mut written = Map::new();
     written.insert("_id".into(), json!(entity.qualified_name().to_string()));
     let (held_code, held_attachments) = match held {
@@ -243,7 +245,7 @@ fn reference_of(namespace: &Value, name: &str) -> Value {
 
 /// A date: milliseconds, or a text as OpenWhisk reads too. One that a
 /// JavaScript engine has rounded is as near as it can be.
-pub(crate) fn millis(date: &Value) -> Option<Millis> {
+pub fn millis(date: &Value) -> Option<Millis> {
     match date {
         Value::Number(number) => number.as_u64().or_else(|| number.as_f64().map(|n| n as u64)),
         Value::String(text) => {
@@ -255,13 +257,13 @@ pub(crate) fn millis(date: &Value) -> Option<Millis> {
 }
 
 /// The code that a document to be written brings, or names.
-pub(crate) fn code_of(document: &Document) -> Option<(&ExecCode, bool)> {
+pub fn code_of(document: &Document) -> Option<(&ExecCode, bool)> {
     let exec = document.exec()?;
     Some((exec.code()?, exec.binary()))
 }
 
 /// The text that is in an entity, or the hash under which it is elsewhere.
-pub(crate) fn text_or_hash(code: &ExecCode) -> Result<Arc<str>, CodeHash> {
+pub fn text_or_hash(code: &ExecCode) -> Result<Arc<str>, CodeHash> {
     match code {
         ExecCode::Inline(text) => Ok(text.clone()),
         ExecCode::Attached { hash, .. } => Err(*hash),

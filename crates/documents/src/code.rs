@@ -41,23 +41,27 @@ const DECODE_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
 
 /// Code of a stored action.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Code {
+pub struct Code {
+    /// What the seam names it by.
     pub hash: CodeHash,
     /// Bytes of its text.
     pub length: u64,
+    /// Whether its text is base64.
     pub binary: bool,
     /// Whether the hash is that of the text, and not of what names it.
     pub of_text: bool,
+    /// Where it is.
     pub place: Place,
 }
 
 /// Where it is.
 #[derive(Clone, PartialEq)]
-pub(crate) enum Place {
+pub enum Place {
     /// In the document.
     Here(Arc<str>),
     /// In the attachment of this name.
     Attached {
+        /// The attachment's name.
         name: String,
         /// Whether the document has it.
         there: bool,
@@ -76,13 +80,17 @@ impl std::fmt::Debug for Place {
 
 /// Why code cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
+    /// Neither a text nor an attachment.
     #[error("its code is neither a text nor an attachment")]
     Shape,
+    /// In a store of attachments that is not read.
     #[error("its code is kept in a store of attachments ({0}), which is not read")]
     Scheme(String),
+    /// Bytes that are not what the document says.
     #[error("its code is not what it is marked as: {0}")]
     Bytes(&'static str),
+    /// The attachment is missing.
     #[error("the attachment {0} with its code is not there")]
     Gone(String),
 }
@@ -130,7 +138,8 @@ impl Code {
 }
 
 /// Code made ready to be stored.
-pub(crate) struct Packed {
+pub struct Packed {
+    /// What the seam names it by.
     pub hash: CodeHash,
     /// The document's `code`.
     pub code: Value,
@@ -140,7 +149,7 @@ pub(crate) struct Packed {
 
 /// Packs a code text. Binary code comes back in base64's own spelling, without
 /// the line breaks that it may have been uploaded with, as from OpenWhisk.
-pub(crate) fn pack(text: &str, binary: bool) -> Result<Packed, Unreadable> {
+pub fn pack(text: &str, binary: bool) -> Result<Packed, Unreadable> {
     let (bytes, hash) = if binary {
         let bytes = DECODE.decode(text.trim()).map_err(|_| Unreadable::Bytes("no base64"))?;
         let hash = CodeHash::of(&general_purpose::STANDARD.encode(&bytes));
@@ -171,7 +180,7 @@ pub(crate) fn pack(text: &str, binary: bool) -> Result<Packed, Unreadable> {
 }
 
 /// The text of an attachment's bytes.
-pub(crate) fn text_of(bytes: Vec<u8>, binary: bool) -> Result<String, Unreadable> {
+pub fn text_of(bytes: Vec<u8>, binary: bool) -> Result<String, Unreadable> {
     if binary {
         return Ok(general_purpose::STANDARD.encode(bytes));
     }
@@ -194,16 +203,23 @@ fn uuid(hash: CodeHash) -> String {
 /// Whoever asks for code by its hash has read a document with it, here; so
 /// what is not known here is nowhere. It is bounded: of more hashes than are
 /// kept, those that were not met for longest are forgotten.
-pub(crate) struct Places(Cache<CodeHash, Arc<[Arc<str>]>>);
+pub struct Places(Cache<CodeHash, Arc<[Arc<str>]>>);
 
 /// Hashes kept, of about 200 bytes each.
 const HASHES_MAX: u64 = 200_000;
 /// Documents kept for one hash; of more, the oldest are forgotten.
 const DOCUMENTS_MAX: usize = 256;
 
-impl Places {
-    pub fn new() -> Self {
+impl Default for Places {
+    fn default() -> Self {
         Self(Cache::new(HASHES_MAX))
+    }
+}
+
+impl Places {
+    /// None are known.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Documents that have had this code, the latest last.
@@ -211,6 +227,7 @@ impl Places {
         self.0.get(&hash).unwrap_or_else(|| [].into())
     }
 
+    /// Notes that a document has this code.
     pub fn note(&self, hash: CodeHash, id: &str) {
         if self.of(hash).iter().any(|known| &**known == id) {
             return;
@@ -222,6 +239,7 @@ impl Places {
         });
     }
 
+    /// Forgets that a document had this code.
     pub fn forget(&self, hash: CodeHash, id: &str) {
         let rest = |known: &Arc<[Arc<str>]>| known.iter().filter(|known| &***known != id).cloned().collect();
         let left: Arc<[Arc<str>]> = rest(&self.of(hash));

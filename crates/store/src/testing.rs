@@ -20,6 +20,7 @@
 pub mod activations;
 pub mod entities;
 pub mod lives;
+pub mod numbers;
 pub mod outage;
 pub mod samples;
 pub mod sealed;
@@ -33,7 +34,9 @@ pub fn many() -> u64 {
 }
 
 /// Makes the contract's tests for the stores that a closure opens; see
-/// [`testing`](crate::testing). After `subjects:`, those of subjects alone.
+/// [`testing`](crate::testing). After `subjects:`, those of subjects alone;
+/// after `doubles:`, all but those of [`numbers`](crate::testing::numbers), for
+/// members whose database has no numbers but doubles.
 #[macro_export]
 macro_rules! contract_tests {
     (subjects: $open:expr) => {
@@ -52,6 +55,10 @@ macro_rules! contract_tests {
         );
     };
     ($open:expr) => {
+        $crate::contract_tests!(doubles: $open);
+        $crate::contract_tests!(@ $open, numbers: whole_numbers_keep_their_digits);
+    };
+    (doubles: $open:expr) => {
         $crate::contract_tests!(@ $open, entities:
             a_document_of_each_kind_reads_back
             what_is_not_there_is_missing

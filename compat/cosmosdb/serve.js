@@ -1,7 +1,8 @@
 // Starts @vercel/cosmosdb-server in memory, on a free port of loopback, with
 // the certificate in the files TLS_CERT and TLS_KEY. Says the port on standard
 // output, and ends when standard input does: whoever started it may be killed
-// and leaves nothing behind.
+// and leaves nothing behind. A line `cut` there cuts all connections and all
+// further ones at once, until a line `mend`.
 //
 // It has no keys. So each request is checked here, against the key in
 // COSMOS_KEY, as the documentation of Cosmos DB says that requests are signed.
@@ -9,6 +10,7 @@
 
 const crypto = require('crypto');
 const fs = require('fs');
+const readline = require('readline');
 const { createHttpsServer } = require('@vercel/cosmosdb-server');
 
 process.stdin.on('end', () => process.exit(0));
@@ -39,6 +41,10 @@ const [handle] = server.listeners('request');
 server.removeAllListeners('request');
 server.on('request', (request, response) => {
   if (signed(request)) {
+    // Without this it fails over documents that are not there.
+    if (request.method === 'GET') {
+      request.headers['x-ms-documentdb-query-enablecrosspartition'] = 'true';
+    }
     handle(request, response);
     return;
   }
@@ -48,4 +54,20 @@ server.on('request', (request, response) => {
 
 server.on('tlsClientError', () => {});
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
-process.stdin.resume();
+
+let cut = false;
+const connections = new Set();
+server.on('connection', (connection) => {
+  connections.add(connection);
+  connection.on('close', () => connections.delete(connection));
+  if (cut) {
+    connection.destroy();
+  }
+});
+readline.createInterface({ input: process.stdin }).on('line', (line) => {
+  cut = line === 'cut';
+  if (cut) {
+    connections.forEach((connection) => connection.destroy());
+  }
+  console.log(line);
+});

@@ -48,7 +48,8 @@ fn shared(place: Place) -> anyhow::Result<Place> {
     match place {
         Place::Embedded(_) => bail!(
             "a cluster needs a store that all its processes share: say where it is with --store \
-             (postgres://USER@HOST/DATABASE or couchdb://USER@HOST); a SQLite file is one process's"
+             (postgres://USER@HOST/DATABASE, couchdb://USER@HOST or cosmos://HOST/DATABASE); a SQLite file \
+             is one process's"
         ),
         place => Ok(place),
     }

@@ -77,8 +77,15 @@ pub fn place(
             let config = whisker_store_couchdb::Config::parse(url, password)?;
             Ok(Place::CouchDb(whisker_store_couchdb::Config { connections, ..config }))
         }
+        ("cosmos", Some(_)) => {
+            let config = whisker_store_cosmos::Config::parse(url, password)?;
+            Ok(Place::Cosmos(whisker_store_cosmos::Config { connections, ..config }))
+        }
         // What it is instead may hold a password.
-        _ => bail!("a store is sqlite, sqlite:FOLDER, postgres://USER@HOST/DATABASE or couchdb://USER@HOST"),
+        _ => bail!(
+            "a store is sqlite, sqlite:FOLDER, postgres://USER@HOST/DATABASE, couchdb://USER@HOST \
+             or cosmos://HOST/DATABASE"
+        ),
     }
 }
 
@@ -91,10 +98,10 @@ pub fn journal(settings: &Serve, seals: &Seals, data_dir: &Path, name: &str) -> 
     whisker_journal::Config { durability, seals: seals.clone(), ..whisker_journal::Config::new(data_dir.join(name)) }
 }
 
-/// Which records are kept. What is in a CouchDB may be another's, and older
-/// than this server: none of it goes unless that is asked for.
+/// Which records are kept. What is in a CouchDB or a Cosmos DB may be another's,
+/// and older than this server: none of it goes unless that is asked for.
 pub fn kept(settings: &Serve, place: &Place) -> Kept {
-    let ours = !matches!(place, Place::CouchDb(_));
+    let ours = !matches!(place, Place::CouchDb(_) | Place::Cosmos(_));
     Kept {
         max_age: settings.activations_max_age.or(ours.then_some(MAX_AGE)),
         max_count: settings.activations_max_count.or(ours.then_some(MAX_COUNT)),

@@ -100,6 +100,7 @@ mod tests {
             ("postgres://me@%2Frun%2Fpostgresql/whisker", &[]),
             ("couchdb://me@10.1.2.3:5984/?prefix=whisk_local_", &["10.1.2.3"]),
             ("couchdbs://me@couch.example/", &["couch.example"]),
+            ("cosmos://me.documents.azure.com:443/ow?patience=5s", &["me.documents.azure.com"]),
         ] {
             assert_eq!(hosts(url), expected, "{url}");
         }

@@ -105,7 +105,7 @@ pub enum StoreAction {
     Check {
         /// The store
         store: String,
-        /// File with the password for it; WHISKER_STORE_PASSWORD is the other way
+        /// File with the password or key for it; WHISKER_STORE_PASSWORD is the other way
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
@@ -291,10 +291,10 @@ pub struct Serve {
     /// What an accepted activation survives: the end of this process, or a power cut (slower)
     #[arg(long, env = "WHISKER_DURABILITY", default_value = "process", help_heading = "Keeping")]
     pub durability: Durability,
-    /// Activation records older than this are forgotten [default: 30days; none in a CouchDB]
+    /// Activation records older than this are forgotten [default: 30days; none in a CouchDB or Cosmos DB]
     #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_AGE", value_parser = duration, help_heading = "Keeping")]
     pub activations_max_age: Option<Duration>,
-    /// Beyond so many activation records the oldest are forgotten [default: 10000000; none in a CouchDB]
+    /// Beyond so many activation records the oldest are forgotten [default: 10000000; none in a CouchDB or Cosmos DB]
     #[arg(long, env = "WHISKER_ACTIVATIONS_MAX_COUNT", help_heading = "Keeping")]
     pub activations_max_count: Option<u64>,
     /// Accepted activations that wait or run; more are refused with 503
@@ -406,8 +406,9 @@ pub struct Serve {
 #[derive(Debug, Args)]
 pub struct Store {
     /// Where actions, users and records are kept: sqlite (in the data folder),
-    /// postgres://USER@HOST/DATABASE[?sslmode=verify-full], or
-    /// couchdb://USER@HOST:5984/?prefix=PREFIX, over TLS couchdbs://
+    /// postgres://USER@HOST/DATABASE[?sslmode=verify-full],
+    /// couchdb://USER@HOST:5984/?prefix=PREFIX, over TLS couchdbs://, or
+    /// cosmos://ACCOUNT.documents.azure.com/DATABASE
     #[arg(
         id = "store",
         long = "store",

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use whisker_secrets::{Seals, Secrets};
 use whisker_store::{Activations, Entities, Subjects};
+use whisker_store_cosmos::Cosmos;
 use whisker_store_couchdb::CouchDb;
 use whisker_store_embedded::{Embedded, OpenError};
 use whisker_store_postgres::Postgres;
@@ -23,6 +24,8 @@ pub enum Place {
     Postgres(whisker_store_postgres::Config),
     /// In a CouchDB.
     CouchDb(whisker_store_couchdb::Config),
+    /// In a Cosmos DB.
+    Cosmos(whisker_store_cosmos::Config),
 }
 
 /// An open store, as its users see it.
@@ -37,14 +40,14 @@ pub struct Stores {
 }
 
 impl Place {
-    /// With users' keys sealed. Not in a CouchDB, where subjects stay as
-    /// OpenWhisk reads them.
+    /// With users' keys sealed. Not in a CouchDB or a Cosmos DB, where subjects
+    /// stay as OpenWhisk reads them.
     #[must_use]
     pub fn sealed_with(mut self, seals: &Seals) -> Self {
         match &mut self {
             Place::Embedded(config) => config.seals = seals.clone(),
             Place::Postgres(config) => config.seals = seals.clone(),
-            Place::CouchDb(_) => {}
+            Place::CouchDb(_) | Place::Cosmos(_) => {}
         }
         self
     }
@@ -53,7 +56,7 @@ impl Place {
     pub fn folder(&self) -> Option<&PathBuf> {
         match self {
             Place::Embedded(config) => Some(&config.data_dir),
-            Place::Postgres(_) | Place::CouchDb(_) => None,
+            Place::Postgres(_) | Place::CouchDb(_) | Place::Cosmos(_) => None,
         }
     }
 
@@ -63,6 +66,7 @@ impl Place {
             Place::Embedded(config) => config.data_dir.display().to_string(),
             Place::Postgres(config) => format!("PostgreSQL at {}", config.place()),
             Place::CouchDb(config) => format!("CouchDB at {}", config.place()),
+            Place::Cosmos(config) => format!("Cosmos DB at {}", config.place()),
         }
     }
 
@@ -73,6 +77,7 @@ impl Place {
             Place::Embedded(config) => Embedded::open(config).map(Stores::of).context("cannot open the store"),
             Place::Postgres(config) => Postgres::open(config).await.map(Stores::of).context("cannot open the store"),
             Place::CouchDb(config) => CouchDb::open(config).await.map(Stores::of).context("cannot open the store"),
+            Place::Cosmos(config) => Cosmos::open(config).await.map(Stores::of).context("cannot open the store"),
         }
     }
 

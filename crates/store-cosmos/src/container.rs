@@ -235,7 +235,8 @@ impl Container {
         let indexed: Vec<_> = paths.iter().map(|path| json!({"path": path})).collect();
         let container = json!({
             "id": name,
-            "partitionKey": {"paths": ["/id"], "kind": "Hash"},
+            // The second version takes partition keys of more than 101 bytes.
+            "partitionKey": {"paths": ["/id"], "kind": "Hash", "version": 2},
             "indexingPolicy": {
                 "indexingMode": "consistent",
                 "automatic": true,
@@ -285,12 +286,12 @@ fn partition(id: &str) -> String {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("Cosmos DB takes no id of more than 255 characters, nor one with any of / \\ ? # |")]
+#[error("Cosmos DB takes no id of more than 1023 bytes, nor one with any of / \\ ? # |")]
 struct Reserved;
 
 /// An id as Cosmos DB takes it: OpenWhisk writes `|` for each slash.
 pub(crate) fn escaped(id: &str) -> Result<String, Error> {
-    let good = !id.contains(['|', '\\', '?', '#']) && id.chars().count() <= 1_023;
+    let good = !id.contains(['|', '\\', '?', '#']) && id.len() <= 1_023;
     if good { Ok(id.replace('/', "|")) } else { Err(corrupt(id, Reserved)) }
 }
 

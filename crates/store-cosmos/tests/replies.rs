@@ -71,7 +71,7 @@ async fn what_is_missing_is_made_and_what_is_there_stays() {
     let made = fake.asked("POST /dbs/db/colls");
     assert_eq!(made.len(), 2);
     let made: Value = serde_json::from_str(&made[1].body).unwrap();
-    assert_eq!(made["partitionKey"], json!({"paths": ["/id"], "kind": "Hash"}));
+    assert_eq!(made["partitionKey"], json!({"paths": ["/id"], "kind": "Hash", "version": 2}));
     assert_eq!((&made["id"], &made["defaultTtl"]), (&json!("whisks"), &json!(-1)));
 
     let other = Fake::start(|asked| {

@@ -1,14 +1,16 @@
 //! A server of Cosmos DB's SQL API: npm's `@vercel/cosmosdb-server`, in memory.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::PathBuf,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Certificate;
 
@@ -20,8 +22,8 @@ pub struct Cosmos {
     child: Child,
     port: u16,
     certificate: Certificate,
-    /// It ends when this does.
-    _life: ChildStdin,
+    /// What it is told, and what it says. It ends when this does.
+    talk: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
 /// Tells databases of one process apart.
@@ -55,20 +57,61 @@ impl Cosmos {
         let port = line.trim().parse().unwrap_or_else(|_| {
             panic!("cosmosdb-server does not say its port but {line:?}; `scripts/install-deps.sh test` installs it")
         });
-        Cosmos { child, port, certificate, _life: life }
+        Cosmos { child, port, certificate, talk: Mutex::new((life, said)) }
     }
 
     /// Its URL, with a database that nobody has used before. It is patient,
     /// since machines that run tests are busy.
     pub fn url(&self) -> String {
+        self.hasty_url() + "&patience=60s"
+    }
+
+    /// One that counts as away as soon as users' do, for tests of just that.
+    pub fn hasty_url(&self) -> String {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let ca = self.certificate.path().display().to_string();
-        format!("cosmos://localhost:{}/t{number}?patience=60s&ca={ca}", self.port)
+        format!("cosmos://localhost:{}/t{number}?ca={ca}", self.port)
     }
 
     /// The key that it wants requests to be signed with.
     pub fn key(&self) -> &'static str {
         KEY
+    }
+
+    /// Cuts all connections, and further ones, as if it were stopped.
+    #[track_caller]
+    pub fn cut(&self) {
+        self.tell("cut");
+    }
+
+    /// Takes connections again; what it had is there.
+    #[track_caller]
+    pub fn mend(&self) {
+        self.tell("mend");
+    }
+
+    #[track_caller]
+    fn tell(&self, what: &str) {
+        let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(talk.0, "{what}").expect("it listens");
+        let mut line = String::new();
+        talk.1.read_line(&mut line).expect("its output is text");
+        assert_eq!(line.trim(), what);
+    }
+
+    /// Has it hang: it takes connections and says nothing any more.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("it is a process");
+        kill_process(pid, signal).expect("it is our child");
     }
 }
 

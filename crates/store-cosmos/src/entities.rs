@@ -224,14 +224,16 @@ fn listed(what: &str, collection: Collection, path: &EntityPath) -> Query {
         Collection::Triggers => "trigger",
         Collection::Rules => "rule",
     };
+    // Packages have nothing in them but actions.
+    let path_is = match collection {
+        Collection::Actions => "(r.namespace = @path OR r._c.rootns = @path)",
+        _ => "r.namespace = @path",
+    };
     let public = match collection {
         Collection::PublicPackages => " AND r.publish = true AND (NOT IS_OBJECT(r.binding) OR r.binding = {})",
         _ => "",
     };
-    let text = format!(
-        "SELECT {what} FROM root r WHERE {NOT_DELETED} AND r.entityType = @kind \
-         AND (r.namespace = @path OR r._c.rootns = @path){public}"
-    );
+    let text = format!("SELECT {what} FROM root r WHERE {NOT_DELETED} AND r.entityType = @kind AND {path_is}{public}");
     Query::new(text).with("kind", kind).with("path", path.to_string())
 }
 

@@ -177,8 +177,11 @@ async fn who_should_wait_too_long_is_refused_at_once() {
     assert_eq!(fake.asked(RECORDS).len(), 1);
 }
 
+/// Whose page, where it begins, what is on it, and where it goes on.
+type Page<'a> = (&'a str, Option<&'a str>, &'a [Value], Option<&'static str>);
+
 /// A page of what one range has.
-fn page(asked: &Asked, pages: &[(&str, Option<&str>, &[Value], Option<&'static str>)]) -> Reply {
+fn page(asked: &Asked, pages: &[Page<'_>]) -> Reply {
     let (range, from) = (asked.header("x-ms-documentdb-partitionkeyrangeid"), asked.header("x-ms-continuation"));
     let found = pages.iter().find(|(of, begins, ..)| Some(*of) == range && *begins == from);
     let (.., documents, next) = found.unwrap_or_else(|| panic!("{asked:?}"));

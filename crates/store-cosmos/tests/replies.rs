@@ -2,6 +2,7 @@
 //! the kind: preconditions, throttling, pages, ranges, sessions, changes.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[allow(dead_code, reason = "each test uses a part")]
 mod common {
     pub mod fake;
 }

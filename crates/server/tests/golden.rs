@@ -9,7 +9,7 @@ use std::{
 };
 
 use whisker_compat::{Auths, Differences, Document, Replay};
-use whisker_testkit::{Builder, CouchDb, GUEST, Nginx, Origin, Postgres, SYSTEM, Server};
+use whisker_testkit::{Builder, Cosmos, CouchDb, GUEST, Nginx, Origin, Postgres, SYSTEM, Server};
 
 /// Documents that play at once, each on a server of its own.
 const AT_ONCE: usize = 3;
@@ -70,6 +70,13 @@ fn every_document_holds_on_postgres_behind_nginx() {
 fn every_document_holds_on_couchdb_behind_nginx() {
     let database = CouchDb::start(None);
     all_behind_nginx(&|| Server::builder().flag("--store", &database.url()));
+}
+
+/// And in a Cosmos DB.
+#[test]
+fn every_document_holds_on_cosmos_behind_nginx() {
+    let account = Cosmos::start();
+    all_behind_nginx(&|| account.serving(&account.url()));
 }
 
 /// What NGINX answers itself: what is outside the API is not there at the entry,

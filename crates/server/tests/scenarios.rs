@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use playing::{failures_at, failures_at_entry, plain};
 use whisker_compat::Document;
-use whisker_testkit::{Builder, CouchDb, Nginx, Postgres, Server};
+use whisker_testkit::{Builder, Cosmos, CouchDb, Nginx, Postgres, Server};
 
 #[test]
 fn scenarios_hold_side_by_side() {
@@ -30,6 +30,13 @@ fn scenarios_hold_on_postgres() {
 fn scenarios_hold_on_couchdb() {
     let database = CouchDb::start(None);
     play(&Server::builder().flag("--store", &database.url()), plain());
+}
+
+/// And in a Cosmos DB, by queries.
+#[test]
+fn scenarios_hold_on_cosmos() {
+    let account = Cosmos::start();
+    play(&account.serving(&account.url()), plain());
 }
 
 /// With TLS, and with all that a proxy makes of requests and answers.

@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 
 use serde_json::json;
-use whisker_testkit::{Certificate, CouchDb, GUEST, Postgres, Server, binary_path, eventually};
+use whisker_testkit::{Builder, Certificate, Cosmos, CouchDb, GUEST, Postgres, Server, binary_path, eventually};
 
 fn whisker(words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
     let mut command = Command::new(binary_path());
@@ -87,6 +87,36 @@ fn a_folder_is_copied_to_a_database_and_back() {
 /// Over TLS: into OpenWhisk's documents and attachments, and out of them again.
 #[test]
 fn a_folder_is_copied_to_a_couchdb_and_back() {
+    let database = CouchDb::secured();
+    let url = database.url();
+    let settings = Server::builder().flag("--store", &url);
+    is_copied_there_and_back(&url, &[], &settings, "store: CouchDB at https://localhost:");
+
+    // Another certificate's server is nobody's.
+    let (_, other) = url.split_once("&ca=").expect("it names one");
+    let stranger = Certificate::new(&["localhost"]);
+    let strange = url.replace(other.split('&').next().expect("a path"), &stranger.path().display().to_string());
+    let (code, words) = whisker(&["store", "check", &strange], &[]);
+    assert!(code == 1 && words.contains("certificate"), "{words}");
+}
+
+/// Over TLS, too, and with code in pieces.
+#[test]
+fn a_folder_is_copied_to_a_cosmos_and_back() {
+    let account = Cosmos::start();
+    let url = account.url();
+    let passwords = ["WHISKER_FROM_PASSWORD", "WHISKER_TO_PASSWORD", "WHISKER_STORE_PASSWORD"];
+    let passwords = passwords.map(|name| (name, account.key()));
+    let settings = account.serving(&url);
+    is_copied_there_and_back(&url, &passwords, &settings, "store: Cosmos DB at https://localhost:");
+    let (code, words) = whisker(&["store", "check", &url], &[("WHISKER_STORE_PASSWORD", "d3Jvbmc=")]);
+    assert!(code == 1 && words.contains("401"), "{words}");
+}
+
+/// A folder's server and that of its copy show the same, and so does one of the
+/// copy's copy. `settings` are those of a server at `url`, which then says `words`.
+#[track_caller]
+fn is_copied_there_and_back(url: &str, passwords: &[(&str, &str)], settings: &Builder, said: &str) {
     let server = Server::start();
     let guest = server.guest();
     guest.put("packages/pkg", &json!({"parameters": [{"key": "n", "value": 7}]})).expect(200);
@@ -97,47 +127,37 @@ fn a_folder_is_copied_to_a_couchdb_and_back() {
     guest.put("rules/r", &json!({"trigger": "/_/t", "action": "/_/attached"})).expect(200);
     let ids: Vec<_> = (0..10).map(|n| guest.accept("attached", &json!({"n": n}))).collect();
     ids.iter().for_each(|id| drop(guest.record(id)));
-    let lists = |server: &Server| {
-        ["actions", "packages", "triggers", "rules", "activations?docs=true"]
-            .map(|list| server.guest().get(list).expect(200))
+    let shown = |server: &Server| {
+        ["actions", "packages", "triggers", "rules", "activations?docs=true", "actions/attached", "actions/pkg/work"]
+            .map(|path| server.guest().get(path).expect(200))
     };
-    let before = lists(&server);
+    let before = shown(&server);
     let folder = format!("sqlite:{}", server.data_dir().display());
     let stopped = server.stop();
 
-    let database = CouchDb::secured();
-    let url = database.url();
     let copied = |from: &str, to: &str| {
-        let (code, words) = whisker(&["store", "copy", from, to], &[]);
+        let (code, words) = whisker(&["store", "copy", from, to], passwords);
         assert_eq!(code, 0, "{words}");
         assert!(words.contains("10 activation records") && words.contains("2 actions"), "{words}");
     };
-    copied(&folder, &url);
-    let (code, words) = whisker(&["store", "copy", &folder, &url], &[]);
+    copied(&folder, url);
+    let (code, words) = whisker(&["store", "copy", &folder, url], passwords);
     assert!(code == 1 && words.contains("the target is not empty"), "{words}");
-    let (code, words) = whisker(&["store", "copy", &folder, &url, "--resume"], &[]);
+    let (code, words) = whisker(&["store", "copy", &folder, url, "--resume"], passwords);
     assert_eq!(code, 0, "{words}");
-    let (code, words) = whisker(&["store", "check", &url], &[]);
+    let (code, words) = whisker(&["store", "check", url], passwords);
     assert!(code == 0 && !words.contains("not understood"), "{words}");
 
-    // Another certificate's server is nobody's.
-    let (_, other) = url.split_once("&ca=").expect("it names one");
-    let stranger = Certificate::new(&["localhost"]);
-    let strange = url.replace(other.split('&').next().expect("a path"), &stranger.path().display().to_string());
-    let (code, words) = whisker(&["store", "check", &strange], &[]);
-    assert!(code == 1 && words.contains("certificate"), "{words}");
-
-    let server = Server::builder().flag("--store", &url).start();
-    server.said("store: CouchDB at https://localhost:");
-    assert_eq!(lists(&server), before);
-    assert_eq!(server.guest().result("pkg/work", &json!({})), json!({"got": 7}));
-    assert_eq!(server.guest().result("attached", &json!({"n": 1})), json!({"got": 1}));
-    server.stop();
-
-    let again = stopped.builder().data_dir().with_file_name("again");
-    let (code, words) = whisker(&["store", "copy", &url, &format!("sqlite:{}", again.display())], &[]);
-    assert_eq!(code, 0, "{words}");
-    assert!(words.contains("12 activation records") && words.contains("2 users"), "{words}");
+    let again = format!("sqlite:{}", stopped.builder().data_dir().with_file_name("again").display());
+    copied(url, &again);
+    let folders = stopped.builder().flag("--store", &again);
+    for (settings, said) in [(&folders, "/again"), (settings, said)] {
+        let server = settings.start();
+        server.said(said);
+        assert_eq!(shown(&server), before);
+        assert_eq!(server.guest().result("pkg/work", &json!({})), json!({"got": 7}));
+        assert_eq!(server.guest().result("attached", &json!({"n": 1})), json!({"got": 1}));
+    }
 }
 
 /// What is sealed is copied by who has the key, and sealed where that is said.

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::Certificate;
+use crate::{Builder, Certificate};
 
 /// The account's key.
 const KEY: &str = "d2hpc2tlcidzIHRlc3Rz";
@@ -71,6 +71,11 @@ impl Cosmos {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let ca = self.certificate.path().display().to_string();
         format!("cosmos://localhost:{}/t{number}?ca={ca}", self.port)
+    }
+
+    /// Settings of a server that keeps everything in this database of it.
+    pub fn serving(&self, url: &str) -> Builder {
+        Builder::default().flag("--store", url).variable("WHISKER_STORE_PASSWORD", KEY)
     }
 
     /// The key that it wants requests to be signed with.

@@ -52,6 +52,8 @@ const serve = (server) => {
   open(() => (port = entry.address().port));
 };
 net.Server.prototype.listen = function () {
+  // A connection is the client's to close: it must not go while a write comes.
+  this.keepAliveTimeout = 0;
   if (!process.env.TLS_CERT) {
     serve(this);
     return this;

@@ -1,45 +1,29 @@
-//! HTTP to one Cosmos DB account: signed requests over bounded connections, a
-//! difference between slow and away, and patience where the account asks for it.
+//! HTTP to one Cosmos DB account: signed requests, and patience where the
+//! account asks for it.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http_body_util::Full;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use time::OffsetDateTime;
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep};
+use whisker_remote::{Asked, Remote, Trouble};
 
 use crate::{
     Config, OpenError,
     error::Failure,
     signature::{self, Key},
-    tls,
 };
 
+/// What it is called in what people read.
+const SERVER: &str = "Cosmos DB";
 /// The version of the API that is spoken.
 const VERSION: &str = "2018-12-31";
 /// Longest that one request may take while the account answers others.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Longest wait for a connection; then the request is refused.
-const QUEUE: Duration = Duration::from_secs(10);
-/// How long nobody asks again after nothing answered: those who come meanwhile
-/// are refused at once.
-const REST: Duration = Duration::from_millis(250);
-/// Idle connections are closed after this.
-const IDLE: Duration = Duration::from_secs(30);
 /// How often, and how long in all, a request comes back that was asked to:
 /// OpenWhisk's own figures.
 const RETRIES: usize = 9;
@@ -48,21 +32,16 @@ const RETRY_LONGEST: Duration = Duration::from_secs(30);
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of an answer that are read: a page has 4 MB, a document 2 MB, but for
 /// relatives of Cosmos DB's which set no bounds.
-const ANSWER_MAX: usize = 128 << 20;
+const ANSWER_MAX: u64 = 128 << 20;
 
 /// What stands for itself in a path.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// An account that can be asked.
 pub(crate) struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    remote: Remote,
     base: String,
     key: Key,
-    places: Semaphore,
-    connections: usize,
-    patience: Duration,
-    /// When it is worth to ask again, after nothing answered.
-    resting: Mutex<Option<Instant>>,
 }
 
 /// What is asked.
@@ -158,25 +137,15 @@ impl Answer {
 
 impl Client {
     pub fn new(config: &Config) -> Result<Self, OpenError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.patience));
-        let connector = tls::connector(connector, config)?;
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(config.connections)
-            .build(connector);
-        Ok(Self {
-            http,
-            base: config.base.clone(),
-            key: config.key.clone(),
-            places: Semaphore::new(config.connections),
-            connections: config.connections,
+        let remote = Remote::new(&whisker_remote::Config {
+            server: SERVER,
+            base: &config.base,
+            ca: config.ca.as_deref(),
             patience: config.patience,
-            resting: Mutex::new(None),
-        })
+            longest: LONGEST,
+            connections: config.connections,
+        })?;
+        Ok(Self { remote, base: config.base.clone(), key: config.key.clone() })
     }
 
     /// Asks, and reads the answer whatever its status; again where the account
@@ -196,74 +165,15 @@ impl Client {
     }
 
     async fn once(&self, ask: &Ask) -> Result<Answer, Failure> {
-        self.rested()?;
-        // Beyond so many a request waits, and is refused when that takes long.
-        let place = timeout(QUEUE, self.places.acquire()).await;
-        let _place = place.map_err(|_| Failure::Busy(self.connections))?.expect("it is never closed");
-        self.rested()?;
-        match self.patiently(ask).await {
-            // A kept connection that was closed at this moment. What changes
-            // nothing is asked once more; a write might be made twice.
-            Err(Failure::Away(Some(error))) if ask.is_safe() && !is_connect(&*error) => self.patiently(ask).await,
-            other => other,
-        }
-    }
-
-    /// Refused while nobody asks.
-    fn rested(&self) -> Result<(), Failure> {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        if resting.is_some_and(|until| Instant::now() < until) {
-            return Err(Failure::Away(None));
-        }
-        *resting = None;
-        Ok(())
-    }
-
-    fn away(&self, error: Option<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
-        Failure::Away(error)
-    }
-
-    async fn patiently(&self, ask: &Ask) -> Result<Answer, Failure> {
-        let began = Instant::now();
-        let mut answer = std::pin::pin!(self.exchange(ask));
-        loop {
-            tokio::select! {
-                answer = &mut answer => return answer,
-                () = sleep(self.patience * 3 / 4) => {}
-            }
-            let alive = tokio::select! {
-                answer = &mut answer => return answer,
-                alive = self.is_alive() => alive,
-            };
-            if !alive {
-                return Err(self.away(None));
-            }
-            if began.elapsed() > LONGEST {
-                return Err(Failure::Slow(LONGEST.as_secs()));
-            }
-        }
-    }
-
-    /// Whether it answers anything.
-    async fn is_alive(&self) -> bool {
-        let Ok(request) = self.request(&Ask::one(Method::GET, "", String::new())) else { return false };
-        matches!(timeout(self.patience / 4, self.http.request(request)).await, Ok(Ok(_)))
-    }
-
-    async fn exchange(&self, ask: &Ask) -> Result<Answer, Failure> {
-        let request = self.request(ask).map_err(|e| Failure::Away(Some(e.into())))?;
-        let response = match self.http.request(request).await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(self.away(Some(error.into()))),
-            Err(error) => return Err(Failure::Away(Some(error.into()))),
+        let unaskable = |error| Trouble::Unaskable(SERVER, error);
+        let asked = Asked {
+            request: self.request(ask).map_err(unaskable)?,
+            is_safe: ask.is_safe(),
+            answer_max: ANSWER_MAX,
+            probe: self.request(&Ask::one(Method::GET, "", String::new())).map_err(unaskable)?,
         };
-        let (parts, body) = response.into_parts();
-        match Limited::new(body, ANSWER_MAX).collect().await {
-            Ok(body) => Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes() }),
-            Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(ANSWER_MAX as u64)),
-            Err(error) => Err(Failure::Away(Some(error))),
-        }
+        let (head, body) = self.remote.ask(&asked).await?.into_parts();
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
     fn request(&self, ask: &Ask) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -286,8 +196,4 @@ impl Client {
         }
         request.body(Full::new(ask.body.clone()))
     }
-}
-
-fn is_connect(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect)
 }

@@ -89,7 +89,7 @@ impl Config {
                 subjects: "subjects".into(),
                 code: "code".into(),
             },
-            patience: Duration::from_millis(900),
+            patience: whisker_remote::PATIENCE,
             connections: 32,
             ca: None,
         };
@@ -101,7 +101,9 @@ impl Config {
                 "activations" => config.containers.activations = name(&value)?,
                 "subjects" => config.containers.subjects = name(&value)?,
                 "code" => config.containers.code = name(&value)?,
-                "patience" => config.patience = duration(&value).ok_or(InvalidUrl::Value("patience"))?,
+                "patience" => {
+                    config.patience = whisker_remote::patience(&value).ok_or(InvalidUrl::Value("patience"))?
+                }
                 "ca" => config.ca = Some(value.into()),
                 other => return Err(InvalidUrl::Parameter(other.to_owned())),
             }
@@ -122,18 +124,6 @@ fn decoded(text: &str) -> Option<String> {
 fn name(text: &str) -> Result<String, InvalidUrl> {
     let good = (1..=255).contains(&text.len()) && !text.contains(['/', '\\', '?', '#']) && !text.ends_with(' ');
     if good { Ok(text.to_owned()) } else { Err(InvalidUrl::Name(text.to_owned())) }
-}
-
-/// `900ms` or `5s`, of 10 ms to 10 minutes.
-fn duration(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let number = digits.parse().ok()?;
-    let duration = match unit {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        _ => return None,
-    };
-    (Duration::from_millis(10)..=Duration::from_secs(600)).contains(&duration).then_some(duration)
 }
 
 #[cfg(test)]

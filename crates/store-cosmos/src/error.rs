@@ -1,6 +1,7 @@
 //! What goes wrong with a Cosmos DB, and how the seam hears of it.
 
 use http::StatusCode;
+use whisker_remote::{TlsError, Trouble};
 use whisker_store::Error;
 
 /// Why a Cosmos DB could not be opened. Each text is meant for whoever starts
@@ -8,8 +9,8 @@ use whisker_store::Error;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// TLS cannot be set up.
-    #[error("cannot set up TLS: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The database or a container is missing and may not be made.
     #[error("{name} is not there, and cannot be made")]
     Missing {
@@ -27,21 +28,12 @@ pub enum OpenError {
 /// A request that got no good answer. No text here holds a key or a document.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nothing answers there.
-    #[error("Cosmos DB does not answer")]
-    Away(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// It answers others, but not this in time.
-    #[error("Cosmos DB did not answer within {0} s; a write may have been made or not")]
-    Slow(u64),
-    /// All connections were taken for too long.
-    #[error("all {0} connections to Cosmos DB are taken")]
-    Busy(usize),
+    /// None at all.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
     /// It asked for patience more often, or for longer, than there is.
     #[error("Cosmos DB goes on asking to come back later: its throughput is used up")]
     Throttled,
-    /// The answer is longer than what is read.
-    #[error("Cosmos DB's answer has more than {0} bytes")]
-    TooLarge(u64),
     /// An answer that is not what was asked for.
     #[error("Cosmos DB answered {status}{}", .code.as_ref().map(|code| format!(": {code}")).unwrap_or_default())]
     Status {
@@ -73,7 +65,7 @@ impl From<Failure> for Error {
             // The id is taken, or the ETag is an older one.
             Some(StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => Error::Stale,
             _ => match failure {
-                Failure::TooLarge(most) => Error::TooLarge(most),
+                Failure::Trouble(Trouble::TooLarge(_, most)) => Error::TooLarge(most),
                 other => Error::Unavailable(Box::new(other)),
             },
         }

@@ -25,7 +25,7 @@
 //! # What it promises
 //!
 //! - A service that does not answer is told from one that works on something
-//!   long: callers hear of it within the patience that is set, 0.9 s if none is.
+//!   long: callers hear of it within the patience that is set, 0.7 s if none is.
 //! - One whose throughput is used up is asked again when it says so, nine times
 //!   and for 30 s at most.
 //! - A write that failed with [`Error::Unavailable`](whisker_store::Error) may
@@ -51,7 +51,6 @@ mod feed;
 mod query;
 mod signature;
 mod subjects;
-mod tls;
 
 pub use config::{Config, Containers, InvalidUrl};
 pub use cosmos::Cosmos;

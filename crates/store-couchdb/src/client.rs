@@ -1,56 +1,29 @@
-//! HTTP to one CouchDB: bounded connections, and a difference between slow
-//! and away.
-//!
-//! A view that has to be brought up to date may take a minute, and a server
-//! that has died takes as long. So whoever waits asks, after a while, whether
-//! anybody is there at all; without an answer the request is given up. Callers
-//! hear of a dead server within the patience that is set, and slow work is
-//! waited for all the same.
+//! HTTP to one CouchDB: what it is asked, as whom, and what it answered.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper_rustls::HttpsConnector;
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
-};
+use http_body_util::Full;
 use serde::{Deserialize, de::DeserializeOwned};
-use tokio::{
-    sync::Semaphore,
-    time::{Instant, sleep, timeout},
-};
+use whisker_remote::{Asked, Remote, Trouble};
 
-use crate::{Config, OpenError, error::Failure, tls};
+use crate::{Config, OpenError, error::Failure};
 
-/// Longest that one request may take while the server answers others.
+/// What it is called in what people read.
+const SERVER: &str = "CouchDB";
+/// Longest that one request may take while the server answers others: a view
+/// may have to be computed.
 const LONGEST: Duration = Duration::from_secs(120);
-/// Longest wait for a connection; then the request is refused.
-const QUEUE: Duration = Duration::from_secs(10);
-/// How long nobody asks again after nothing answered: those who come meanwhile
-/// are refused at once, and a dead server's callers do not queue up.
-const REST: Duration = Duration::from_millis(250);
-/// Idle connections are closed after this.
-const IDLE: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read, where the caller sets no other bound.
 pub(crate) const ANSWER_MAX: u64 = 512 << 20;
 
 /// A CouchDB that can be asked.
 pub(crate) struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    remote: Remote,
     base: String,
     authorization: Option<HeaderValue>,
-    places: Semaphore,
-    connections: usize,
-    patience: Duration,
-    /// When it is worth to ask again, after nothing answered.
-    resting: Mutex<Option<Instant>>,
 }
 
 /// What is asked.
@@ -104,124 +77,45 @@ impl Answer {
 
 impl Client {
     pub fn new(config: &Config) -> Result<Self, OpenError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.patience));
-        let connector = tls::connector(connector, config)?;
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(config.connections)
-            .build(connector);
+        let remote = Remote::new(&whisker_remote::Config {
+            server: SERVER,
+            base: &config.base,
+            ca: config.ca.as_deref(),
+            patience: config.patience,
+            longest: LONGEST,
+            connections: config.connections,
+        })?;
         let authorization = config.credentials.as_ref().map(|(user, password)| {
             let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
             let mut value = HeaderValue::try_from(text).expect("base64 is printable");
             value.set_sensitive(true);
             value
         });
-        Ok(Self {
-            http,
-            base: config.base.clone(),
-            authorization,
-            places: Semaphore::new(config.connections),
-            connections: config.connections,
-            patience: config.patience,
-            resting: Mutex::new(None),
-        })
+        Ok(Self { remote, base: config.base.clone(), authorization })
     }
 
     /// Asks, and reads the answer whatever its status.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
-        self.rested()?;
-        // Beyond so many a request waits, and is refused when that takes long.
-        let place = timeout(QUEUE, self.places.acquire()).await;
-        let _place = place.map_err(|_| Failure::Busy(self.connections))?.expect("it is never closed");
-        self.rested()?;
-        match self.patiently(&ask).await {
-            // A kept connection that the server closed at this moment. What
-            // changes nothing is asked once more; a write might be made twice.
-            Err(Failure::Away(Some(error))) if ask.method.is_safe() && !is_connect(&*error) => {
-                self.patiently(&ask).await
-            }
-            other => other,
-        }
-    }
-
-    /// Refused while nobody asks.
-    fn rested(&self) -> Result<(), Failure> {
-        let mut resting = self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        match *resting {
-            Some(until) if Instant::now() < until => Err(Failure::Away(None)),
-            Some(_) => {
-                *resting = None;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn away(&self, error: Option<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
-        Failure::Away(error)
-    }
-
-    async fn patiently(&self, ask: &Ask) -> Result<Answer, Failure> {
-        let began = Instant::now();
-        let mut answer = std::pin::pin!(self.exchange(ask));
-        loop {
-            tokio::select! {
-                answer = &mut answer => return answer,
-                () = sleep(self.patience * 3 / 4) => {}
-            }
-            let alive = tokio::select! {
-                answer = &mut answer => return answer,
-                alive = self.is_alive() => alive,
-            };
-            if !alive {
-                return Err(self.away(None));
-            }
-            if began.elapsed() > LONGEST {
-                return Err(Failure::Slow(LONGEST.as_secs()));
-            }
-        }
-    }
-
-    /// Whether it answers anything.
-    async fn is_alive(&self) -> bool {
-        let Ok(request) = self.request(&Method::GET, "/", Bytes::new()) else { return false };
-        matches!(timeout(self.patience / 4, self.http.request(request)).await, Ok(Ok(_)))
-    }
-
-    async fn exchange(&self, ask: &Ask) -> Result<Answer, Failure> {
-        let request =
-            self.request(&ask.method, &ask.target, ask.body.clone()).map_err(|e| Failure::Away(Some(e.into())))?;
-        let response = match self.http.request(request).await {
-            Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(self.away(Some(error.into()))),
-            Err(error) => return Err(Failure::Away(Some(error.into()))),
+        let asked = Asked {
+            is_safe: ask.method.is_safe(),
+            request: self.request(&ask.method, &ask.target, ask.body)?,
+            answer_max: ask.answer_max,
+            probe: self.request(&Method::GET, "/", Bytes::new())?,
         };
-        let status = response.status();
-        let most = usize::try_from(ask.answer_max).unwrap_or(usize::MAX);
-        match Limited::new(response.into_body(), most).collect().await {
-            Ok(body) => Ok(Answer { status, body: body.to_bytes() }),
-            Err(error) if error.is::<LengthLimitError>() => Err(Failure::TooLarge(ask.answer_max)),
-            Err(error) => Err(Failure::Away(Some(error))),
-        }
+        let (head, body) = self.remote.ask(&asked).await?.into_parts();
+        Ok(Answer { status: head.status, body })
     }
 
     /// Asks for an answer that does not end, such as a feed of changes.
     pub async fn listen(&self, target: &str) -> Result<hyper::body::Incoming, Failure> {
-        let request = self.request(&Method::GET, target, Bytes::new()).map_err(|e| Failure::Away(Some(e.into())))?;
-        let response = timeout(self.patience, self.http.request(request)).await;
-        let response = response.map_err(|_| Failure::Away(None))?.map_err(|e| Failure::Away(Some(e.into())))?;
-        if response.status() == StatusCode::OK {
-            return Ok(response.into_body());
+        let response = self.remote.listen(self.request(&Method::GET, target, Bytes::new())?).await?;
+        match response.status() {
+            StatusCode::OK => Ok(response.into_body()),
+            status => Err(Failure::Status { status, reason: None }),
         }
-        Err(Failure::Status { status: response.status(), reason: None })
     }
 
-    fn request(&self, method: &Method, target: &str, body: Bytes) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn request(&self, method: &Method, target: &str, body: Bytes) -> Result<Request<Full<Bytes>>, Trouble> {
         let mut request = Request::builder().method(method).uri(format!("{}{target}", self.base));
         request = request.header(header::ACCEPT, "application/json, */*;q=0.1");
         if !body.is_empty() {
@@ -230,10 +124,6 @@ impl Client {
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        request.body(Full::new(body))
+        request.body(Full::new(body)).map_err(|error| Trouble::Unaskable(SERVER, error))
     }
-}
-
-fn is_connect(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
-    error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect)
 }

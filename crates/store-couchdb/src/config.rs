@@ -107,7 +107,7 @@ impl Config {
                 activations: name(parameters.activations, "activations")?,
                 subjects: name(parameters.subjects, "subjects")?,
             },
-            patience: parameters.patience.unwrap_or(Duration::from_millis(900)),
+            patience: parameters.patience.unwrap_or(whisker_remote::PATIENCE),
             connections: 32,
             ca: parameters.ca,
         })
@@ -155,7 +155,7 @@ impl Parameters {
             "whisks" => self.whisks = Some(value),
             "activations" => self.activations = Some(value),
             "subjects" => self.subjects = Some(value),
-            "patience" => self.patience = Some(duration(&value).ok_or(InvalidUrl::Value("patience"))?),
+            "patience" => self.patience = Some(whisker_remote::patience(&value).ok_or(InvalidUrl::Value("patience"))?),
             "ca" => self.ca = Some(value.into()),
             other => return Err(InvalidUrl::Parameter(other.to_owned())),
         }
@@ -175,18 +175,6 @@ fn credentials(text: &str, apart: Option<&str>) -> Result<(String, String), Inva
 
 fn decoded(text: &str) -> Option<String> {
     percent_decode_str(text).decode_utf8().ok().map(|text| text.into_owned())
-}
-
-/// `900ms` or `5s`, of 10 ms to 10 minutes.
-fn duration(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let number = digits.parse().ok()?;
-    let duration = match unit {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        _ => return None,
-    };
-    (Duration::from_millis(10)..=Duration::from_secs(600)).contains(&duration).then_some(duration)
 }
 
 fn database(name: String) -> Result<String, InvalidUrl> {

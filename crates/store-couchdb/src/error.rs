@@ -1,6 +1,7 @@
 //! What goes wrong with a CouchDB, and how the seam hears of it.
 
 use http::StatusCode;
+use whisker_remote::{TlsError, Trouble};
 use whisker_store::Error;
 
 /// Why a CouchDB could not be opened. Each text is meant for whoever starts
@@ -8,8 +9,8 @@ use whisker_store::Error;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// TLS cannot be set up.
-    #[error("cannot set up TLS: {0}")]
-    Tls(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// It does not answer, or refuses.
     #[error("{base} cannot be used")]
     Away {
@@ -34,18 +35,9 @@ pub enum OpenError {
 /// document.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nothing answers there.
-    #[error("CouchDB does not answer")]
-    Away(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
-    /// It answers others, but not this in time.
-    #[error("CouchDB did not answer within {0} s; a write may have been made or not")]
-    Slow(u64),
-    /// All connections were taken for too long.
-    #[error("all {0} connections to CouchDB are taken")]
-    Busy(usize),
-    /// The answer is longer than what is read.
-    #[error("CouchDB's answer has more than {0} bytes")]
-    TooLarge(u64),
+    /// None at all.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
     /// An answer that is not what was asked for.
     #[error("CouchDB answered {status}{}", .reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Status {
@@ -64,7 +56,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Status { status: StatusCode::NOT_FOUND, .. } => Error::Missing,
             Failure::Status { status: StatusCode::CONFLICT, .. } => Error::Stale,
-            Failure::TooLarge(most) => Error::TooLarge(most),
+            Failure::Trouble(Trouble::TooLarge(_, most)) => Error::TooLarge(most),
             other => Error::Unavailable(Box::new(other)),
         }
     }

@@ -23,7 +23,7 @@
 //! # What it promises
 //!
 //! - A server that does not answer is told from one that works on something
-//!   long: callers hear of it within the patience that is set, 0.9 s if none is.
+//!   long: callers hear of it within the patience that is set, 0.7 s if none is.
 //! - A write that failed with [`Error::Unavailable`](whisker_store::Error) may
 //!   have been made or not.
 //! - Credentials, code and documents are in no log and no error.
@@ -47,7 +47,6 @@ mod error;
 mod feed;
 mod scan;
 mod subjects;
-mod tls;
 
 pub use config::{Config, Databases, InvalidUrl};
 pub use couchdb::CouchDb;

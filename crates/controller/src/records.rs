@@ -65,8 +65,8 @@ impl Records {
         config: whisker_journal::Config,
         activations: Arc<dyn Activations>,
     ) -> Result<Arc<Self>, whisker_journal::Error> {
-        let beside = config.folder.parent().unwrap_or(&config.folder).join(REFUSED);
-        let (journal, recovery) = Journal::open(config)?;
+        let (journal, recovery) = Journal::open(config.clone())?;
+        let refused = Refused::beside(&config, REFUSED);
         if let Some(torn) = &recovery.torn {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "the journal of promised records ended in a torn one, which was cut off");
         }
@@ -79,7 +79,7 @@ impl Records {
             tasks: TaskTracker::new(),
             unwritten_bytes: AtomicU64::new(0),
             left: Mutex::new(recovery.live.iter().map(|live| live.token).collect()),
-            refused: Refused::at(beside),
+            refused,
         }))
     }
 

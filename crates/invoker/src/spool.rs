@@ -131,8 +131,8 @@ pub(crate) trait Safe: Sync {
 impl Spool {
     /// Opens the journal and finds what a former life left in it.
     pub fn open(config: whisker_journal::Config) -> Result<Self, whisker_journal::Error> {
-        let beside = config.folder.parent().unwrap_or(&config.folder).join(REFUSED);
-        let (journal, recovery) = Journal::open(config)?;
+        let (journal, recovery) = Journal::open(config.clone())?;
+        let refused = Refused::beside(&config, REFUSED);
         if let Some(torn) = &recovery.torn {
             tracing::warn!(file = %torn.file.display(), bytes = torn.bytes, "The spool ended in a torn record, which was cut off");
         }
@@ -156,7 +156,7 @@ impl Spool {
             state: Mutex::new(state),
             news: Notify::new(),
             room: Notify::new(),
-            refused: Refused::at(beside),
+            refused,
             pressure: Pressure::default(),
         })
     }

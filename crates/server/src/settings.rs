@@ -109,6 +109,11 @@ pub enum StoreAction {
         #[arg(long, value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
+    /// Show the records that a server's store refused: a line of JSON each, with the reason
+    Refused {
+        /// refused-records.jsonl, or another one of the data folder, under the name it has there
+        file: PathBuf,
+    },
 }
 
 const DOCTOR_HELP: &str = "\

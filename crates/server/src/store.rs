@@ -1,10 +1,16 @@
-//! `whisker store`: copies one store to another, or reads one to see whether
-//! everything in it is understood.
+//! `whisker store`: copies one store to another, reads one to see whether
+//! everything in it is understood, or shows what one refused.
 
-use std::{env, path::Path, time::Duration};
+use std::{
+    env, fs,
+    io::{self, Write},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
+use whisker_journal::Refused;
 use whisker_secrets::Seals;
 use whisker_transfer::{Content, Stage, Whole};
 
@@ -33,6 +39,7 @@ pub fn run(command: StoreCommand) -> anyhow::Result<u8> {
             StoreAction::Check { store, password_file } => {
                 check(&place(&seals, &store, password_file.as_deref(), "WHISKER_STORE_PASSWORD", true)?).await
             }
+            StoreAction::Refused { file } => refused(&file, seals),
         }
     })
 }
@@ -64,6 +71,31 @@ async fn check(place: &Place) -> anyhow::Result<u8> {
         eprintln!("and {untold} more");
     }
     Ok(u8::from(report.problem_count > 0))
+}
+
+/// Tells what was set aside, in clear; no store is asked.
+fn refused(file: &Path, seals: Seals) -> anyhow::Result<u8> {
+    let failed = || format!("cannot read {}", file.display());
+    fs::metadata(file).with_context(failed)?;
+    let (mut line, mut unread) = (0_u64, 0_u64);
+    let mut stdout = io::stdout().lock();
+    let read = Refused::at(file, seals).read(|text| {
+        line += 1;
+        match text {
+            Ok(text) => writeln!(stdout, "{text}"),
+            Err(error) => {
+                unread += 1;
+                eprintln!("line {line}: {error}");
+                Ok(())
+            }
+        }
+    });
+    match read {
+        // Who reads it has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        read => read.with_context(failed)?,
+    }
+    Ok(u8::from(unread > 0))
 }
 
 /// The place that a URL names, with its password. What is read must be there.

@@ -183,6 +183,9 @@ fn with_a_key_none_of_it_is_and_another_key_takes_its_place() {
 #[test]
 fn a_store_in_clear_is_sealed_when_asked() {
     let (stopped, _) = plant(&Server::builder(), None);
+    let refused = stopped.builder().data_dir().join("refused-records.jsonl");
+    let line = json!({"refused": "too large", "value": {"logs": [PARAMETERS[3]]}}).to_string();
+    fs::write(&refused, format!("{line}\n")).unwrap();
     let server = sealing(stopped.builder()).start();
     let (code, words) = admin(&server.data_dir(), &[], &["secrets", "renew"]);
     assert_eq!((code, words.trim()), (Some(0), "written: 3 users, 2 actions and packages"));
@@ -192,6 +195,15 @@ fn a_store_in_clear_is_sealed_when_asked() {
     let parameters = |hit: &String| PARAMETERS[..3].iter().any(|secret| hit.starts_with(secret));
     search.hits.retain(|hit| !(parameters(hit) && hit.contains("store.db")));
     search.found_nothing("a store that was in clear, but for what SQLite leaves of documents");
+    let show = |key: &str| {
+        let mut command = Command::new(binary_path());
+        let Output { status, stdout, stderr } =
+            command.args(["store", "refused"]).arg(&refused).env("WHISKER_AES_256_KEY", key).output().unwrap();
+        (status.code(), String::from_utf8([stdout, stderr].concat()).unwrap())
+    };
+    assert_eq!(show(AES_256), (Some(0), format!("{line}\n")));
+    let (code, words) = show(NEW_AES_256);
+    assert!(code == Some(1) && words == "line 1: it is encrypted with a key that is not there\n", "{words}");
 }
 
 #[test]

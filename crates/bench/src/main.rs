@@ -19,6 +19,7 @@ mod idle;
 mod language;
 mod languages;
 mod latencies;
+mod neighbour;
 mod report;
 mod server;
 mod warm;
@@ -78,6 +79,8 @@ enum Part {
     Docker,
     /// How many idle containers memory holds, in each language.
     Density,
+    /// A warm call beside one that misbehaves.
+    Neighbour,
     /// Goal 5: start, memory, size.
     Idle,
     /// Goal 6: a full store beside an empty one.
@@ -123,6 +126,7 @@ fn main() -> anyhow::Result<()> {
             Part::Languages => languages::measure(&settings),
             Part::Docker => languages::measure_on_docker(&settings),
             Part::Density => density::measure(&settings),
+            Part::Neighbour => neighbour::measure(&settings, &mut report),
             Part::Idle => idle::measure(&settings, &binary, &mut report),
             Part::Flat => flat::measure(&settings, &mut report),
             Part::Depth => depth::measure(&settings, &mut report),

@@ -49,18 +49,32 @@ pub(crate) fn init(
 pub(crate) fn handover(init: &Init, folder: &str) -> Vec<u8> {
     let mut line = b"cd ".to_vec();
     quote(folder, &mut line);
-    // By `env` and not by the shell, to which not every name is one. A name or
-    // value that no environment can have is left out.
-    line.extend_from_slice(b" && exec /usr/bin/env __OW_WAIT_FOR_ACK=1");
-    for (name, value) in &init.env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            continue;
-        }
+    // A name or value that no environment can have is left out.
+    let has_place = |name: &str, value: &str| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
+    let variables = init.env.iter().filter(|(name, value)| has_place(name, value));
+    // `env` takes any name, and as long to start as the shell did. So what the
+    // platform sets, which no shell takes for its own, is set by the shell.
+    let (ours, theirs): (Vec<_>, Vec<_>) = variables.partition(|(name, _)| is_ours(name));
+    line.extend_from_slice(b" && export __OW_WAIT_FOR_ACK=1");
+    for (name, value) in ours {
+        line.extend_from_slice(format!(" {name}=").as_bytes());
+        quote(value, &mut line);
+    }
+    line.extend_from_slice(b" && exec");
+    if !theirs.is_empty() {
+        line.extend_from_slice(b" /usr/bin/env");
+    }
+    for (name, value) in theirs {
         line.push(b' ');
         quote(&format!("{name}={value}"), &mut line);
     }
     line.extend_from_slice(b" ./exec\n");
     line
+}
+
+/// Whether this is a variable of the platform's, and a name to a shell.
+fn is_ours(name: &str) -> bool {
+    name.starts_with("__OW_") && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 /// One word for a shell, on one line: `$N` is a line feed there.
@@ -138,9 +152,17 @@ mod tests {
     fn a_handover_survives_a_shell() {
         let mut order = contract::init(1, &whisker_sandbox::Code::Text("".into()));
         let hard = "a'b\"c$HOME `id` \\ \n;é";
-        order.env = [("plain", "1"), ("my-key", hard), ("", "x"), ("a=b", "x"), ("nul", "\0")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
+        order.env = [
+            ("plain", "1"),
+            ("__OW_KEY", hard),
+            ("__OW_my-key", "2"),
+            ("my-key", hard),
+            ("", "x"),
+            ("a=b", "x"),
+            ("nul", "\0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
         let folder = tempfile::tempdir().unwrap();
         // Not a script: a shell forgets names that are none to it.
         std::os::unix::fs::symlink("/usr/bin/env", folder.path().join("exec")).unwrap();
@@ -149,10 +171,23 @@ mod tests {
         let script = format!("N='\n'\n{}", String::from_utf8(line).unwrap());
         let said = std::process::Command::new("/bin/sh").arg("-c").arg(script).env_clear().output().unwrap();
         let said = String::from_utf8(said.stdout).unwrap();
-        for variable in [format!("my-key={hard}\n"), "plain=1\n".to_owned(), "__OW_WAIT_FOR_ACK=1\n".to_owned()] {
-            assert!(said.contains(&variable), "{variable:?} is not in {said:?}");
+        for (name, value) in
+            [("my-key", hard), ("__OW_KEY", hard), ("plain", "1"), ("__OW_my-key", "2"), ("__OW_WAIT_FOR_ACK", "1")]
+        {
+            assert!(said.contains(&format!("{name}={value}\n")), "{name} is not in {said:?}");
         }
         assert!(!said.contains("=x\n") && !said.contains("nul"), "{said:?}");
+    }
+
+    #[test]
+    fn a_handover_of_what_the_platform_sets_starts_nothing_in_between() {
+        let mut order = contract::init(1, &whisker_sandbox::Code::Text("".into()));
+        order.env = [("__OW_API_HOST".to_owned(), "http://localhost".to_owned())].into();
+        let line = String::from_utf8(handover(&order, "/action")).unwrap();
+        assert_eq!(
+            line,
+            "cd '/action' && export __OW_WAIT_FOR_ACK=1 __OW_API_HOST='http://localhost' && exec ./exec\n"
+        );
     }
 
     #[test]

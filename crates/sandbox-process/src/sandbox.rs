@@ -125,6 +125,11 @@ impl ProcessSandbox {
             .map_err(io::Error::from)
             .map_err(|source| Unavailable::Host { what: "read the manifest of runtimes", source })?;
         let maker = Maker::start("sandbox").map_err(|source| Unavailable::Host { what: "start a thread", source })?;
+        maker.post(|| {
+            if let Err(error) = spawn::take_short_turns() {
+                tracing::debug!(%error, "containers take turns of the usual length");
+            }
+        });
         let parts = Parts { config, host, catalog, isolation, numbers: AtomicU64::new(0) };
         let parts = Arc::new(parts);
         parts.try_isolation()?;

@@ -100,7 +100,9 @@ impl Postgres {
     async fn sweep(&self) -> Result<(), Error> {
         loop {
             let step = async {
-                let lease = self.lease().await?;
+                let lease = self.begin().await?;
+                // Blocks of times are all the index there is by them.
+                lease.batch("SET LOCAL enable_bitmapscan = on").await.map_err(database)?;
                 let gone = lease
                     .execute(
                         "DELETE FROM activation_ids WHERE ctid = ANY (ARRAY(
@@ -109,9 +111,8 @@ impl Postgres {
                             LIMIT $1))",
                         &[&IDS],
                     )
-                    .await?;
-                lease.done();
-                Ok(gone)
+                    .await;
+                lease.end(gone).await
             };
             if self.answered(step).await? < IDS as u64 {
                 return Ok(());

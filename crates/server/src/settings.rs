@@ -56,7 +56,7 @@ pub enum Role {
     /// Manage users, their keys, and limits of namespaces, whether a server runs or not.
     #[command(after_help = ADMIN_HELP)]
     Admin(Admin),
-    /// Copy a store to another, or see whether all that is in one is understood.
+    /// Copy a store to another, see whether all that is in one is understood, or what one refused.
     #[command(after_help = STORE_HELP)]
     Store(StoreCommand),
 }

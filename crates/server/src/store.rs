@@ -9,10 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use whisker_journal::Refused;
 use whisker_secrets::Seals;
-use whisker_transfer::{Content, Stage, Whole};
+use whisker_transfer::{Content, Reached, Stage, Whole};
 
 use crate::{
     configure, secrets,
@@ -47,7 +47,7 @@ pub fn run(command: StoreCommand) -> anyhow::Result<u8> {
 async fn copy(from: &Place, to: &Place, resume: bool) -> anyhow::Result<u8> {
     let (source, target) = (whole(from.open().await?), whole(to.open().await?));
     let bar = Bar::new();
-    let copied = whisker_transfer::copy(&source, &target, resume, &|stage, done| bar.show(stage, done)).await;
+    let copied = whisker_transfer::copy(&source, &target, resume, &|reached| bar.show(reached)).await;
     bar.end();
     let copied = copied.with_context(|| format!("{} was not copied to {}", from.shown(), to.shown()))?;
     tell(&copied.content);
@@ -61,7 +61,7 @@ async fn copy(from: &Place, to: &Place, resume: bool) -> anyhow::Result<u8> {
 async fn check(place: &Place) -> anyhow::Result<u8> {
     let store = whole(place.open().await?);
     let bar = Bar::new();
-    let report = whisker_transfer::check(&store, &|stage, done| bar.show(stage, done)).await;
+    let report = whisker_transfer::check(&store, &|reached| bar.show(reached)).await;
     bar.end();
     let report = report.with_context(|| format!("{} cannot be read", place.shown()))?;
     tell(&report.content);
@@ -139,27 +139,37 @@ fn tell(content: &Content) {
 /// What is under way, where somebody looks.
 struct Bar(ProgressBar);
 
+/// Of so many, and of nobody knows how many.
+const KNOWN: &str = "{spinner} {msg} [{bar:30}] {human_pos} of {human_len} ({rate}, {eta} left)";
+const UNKNOWN: &str = "{spinner} {msg} {human_pos} ({rate}, {elapsed})";
+
 impl Bar {
     fn new() -> Self {
-        let bar = ProgressBar::new_spinner();
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {human_pos} ({per_sec}, {elapsed})") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(DRAWN);
-        Self(bar)
+        let bar = Self(ProgressBar::new_spinner());
+        bar.0.enable_steady_tick(DRAWN);
+        bar
     }
 
-    fn show(&self, stage: Stage, done: u64) {
+    fn show(&self, Reached { stage, done, all }: Reached) {
         let words = match stage {
             Stage::Users => "users and limits",
             Stage::Entities => "actions, packages, triggers, rules",
             Stage::Records => "activation records",
-            Stage::Reading => "reading what is there",
+            Stage::Comparing => "comparing",
         };
         if self.0.message() != words {
             self.0.reset();
             self.0.set_message(words);
+            let style = ProgressStyle::with_template(if all.is_some() { KNOWN } else { UNKNOWN });
+            let rate = |state: &ProgressState, line: &mut dyn std::fmt::Write| {
+                let _ = write!(line, "{}/s", HumanCount(state.per_sec() as u64));
+            };
+            if let Ok(style) = style {
+                self.0.set_style(style.with_key("rate", rate).progress_chars("=> "));
+            }
         }
+        // There may be more than the store had counted.
+        self.0.set_length(all.map_or(0, |all| all.max(done)));
         self.0.set_position(done);
     }
 

@@ -5,7 +5,11 @@ use std::collections::HashSet;
 use whisker_entity::CodeHash;
 use whisker_store::Error;
 
-use crate::{Content, PORTION, Progress, Stage, Whole, copy::code_of};
+use crate::{
+    Content, PORTION, Progress, Stage, Whole,
+    copy::code_of,
+    meter::{Meter, namespaces},
+};
 
 /// Problems that are told; of more only how many.
 const TOLD: usize = 1_000;
@@ -44,28 +48,31 @@ impl Report {
 /// Reads everything: each document as the server would, and each code by its
 /// hash. Fails only where the store itself does.
 pub async fn check(store: &Whole, progress: Progress<'_>) -> Result<Report, Error> {
-    read(store, progress).await
+    read(store, Meter::new(progress)).await
 }
 
-pub(crate) async fn read(store: &Whole, progress: Progress<'_>) -> Result<Report, Error> {
-    let (mut report, mut done) = (Report::default(), 0);
+pub(crate) async fn read(store: &Whole, mut meter: Meter<'_>) -> Result<Report, Error> {
+    let mut report = Report::default();
     let mut codes: HashSet<CodeHash> = HashSet::new();
 
-    let mut after = None;
+    let (mut after, mut done, mut owned) = (None, 0, Vec::new());
     loop {
         let scan = store.subjects.scan(after.as_ref(), PORTION).await?;
         done += scan.items.len() as u64;
         for item in scan.items {
             if let Some(registered) = report.understood(item) {
                 report.content.add_registered(&registered);
+                owned.extend(namespaces(&registered));
             }
         }
-        progress(Stage::Reading, done);
+        meter.reached(Stage::Users, done, None);
         after = scan.next;
         if after.is_none() {
             break;
         }
     }
+    meter.ended(done);
+    done = 0;
     loop {
         let scan = store.entities.scan(after.as_ref(), PORTION).await?;
         done += scan.items.len() as u64;
@@ -84,12 +91,15 @@ pub(crate) async fn read(store: &Whole, progress: Progress<'_>) -> Result<Report
                 }
             }
         }
-        progress(Stage::Reading, done);
+        meter.reached(Stage::Entities, done, None);
         after = scan.next;
         if after.is_none() {
             break;
         }
     }
+    meter.ended(done);
+    done = 0;
+    let all = meter.records(&*store.activations, owned).await;
     loop {
         let scan = store.activations.scan(after.as_ref(), PORTION).await?;
         done += scan.items.len() as u64;
@@ -98,7 +108,7 @@ pub(crate) async fn read(store: &Whole, progress: Progress<'_>) -> Result<Report
                 report.content.add_record(&record);
             }
         }
-        progress(Stage::Reading, done);
+        meter.reached(Stage::Records, done, all);
         after = scan.next;
         if after.is_none() {
             break;

@@ -6,10 +6,14 @@ use std::{
 };
 
 use futures::{StreamExt, TryStreamExt, stream};
-use whisker_entity::{Activation, CodeHash, Exec, ExecCode};
+use whisker_entity::{Activation, CodeHash, EntityName, Exec, ExecCode};
 use whisker_store::{Cursor, Document, Error, Portion, Registered, Scan, Stored};
 
-use crate::{Content, PORTION, Progress, Stage, Whole, check::read};
+use crate::{
+    Content, PORTION, Progress, Stage, Whole,
+    check::read,
+    meter::{Meter, namespaces},
+};
 
 /// Documents that are written at once.
 const AT_ONCE: usize = 8;
@@ -65,11 +69,14 @@ pub async fn copy(from: &Whole, to: &Whole, resume: bool, progress: Progress<'_>
         return Err(CopyError::NotEmpty);
     }
     let mut copied = Copied { content: Content::default(), left_out: Vec::new() };
-    users(from, to, &mut copied, progress).await?;
-    entities(from, to, &mut copied, progress).await?;
-    records(from, to, resume, &mut copied, progress).await?;
+    let meter = Meter::new(progress);
+    let owned = users(from, to, &mut copied, &meter).await?;
+    entities(from, to, &mut copied, &meter).await?;
+    let all = meter.records(&*from.activations, owned).await;
+    records(from, to, resume, &mut copied, |done| meter.reached(Stage::Records, done, all)).await?;
 
-    let target = read(to, progress).await.map_err(CopyError::Target)?;
+    let all = copied.content.kinds().iter().map(|(_, digest)| digest.count).sum();
+    let target = read(to, Meter::comparing(progress, all)).await.map_err(CopyError::Target)?;
     if let Some(problem) = target.problems.into_iter().next() {
         return Err(CopyError::Damaged(problem));
     }
@@ -103,8 +110,9 @@ impl Copied {
     }
 }
 
-async fn users(from: &Whole, to: &Whole, copied: &mut Copied, progress: Progress<'_>) -> Result<(), CopyError> {
-    let (mut after, mut done) = (None, 0);
+/// Copies users and limits; the namespaces that somebody owns.
+async fn users(from: &Whole, to: &Whole, copied: &mut Copied, meter: &Meter<'_>) -> Result<Vec<EntityName>, CopyError> {
+    let (mut after, mut done, mut owned) = (None, 0, Vec::new());
     loop {
         let scan = from.subjects.scan(after.as_ref(), PORTION).await.map_err(CopyError::Source)?;
         let (users, next) = copied.readable(scan);
@@ -120,17 +128,18 @@ async fn users(from: &Whole, to: &Whole, copied: &mut Copied, progress: Progress
                 }
             };
             written?;
+            owned.extend(namespaces(&registered));
             done += 1;
         }
-        progress(Stage::Users, done);
+        meter.reached(Stage::Users, done, None);
         after = next;
         if after.is_none() {
-            return Ok(());
+            return Ok(owned);
         }
     }
 }
 
-async fn entities(from: &Whole, to: &Whole, copied: &mut Copied, progress: Progress<'_>) -> Result<(), CopyError> {
+async fn entities(from: &Whole, to: &Whole, copied: &mut Copied, meter: &Meter<'_>) -> Result<(), CopyError> {
     let (mut after, done) = (None, AtomicU64::new(0));
     loop {
         let scan = from.entities.scan(after.as_ref(), PORTION).await.map_err(CopyError::Source)?;
@@ -139,7 +148,7 @@ async fn entities(from: &Whole, to: &Whole, copied: &mut Copied, progress: Progr
         stream::iter(documents)
             .map(|stored| async {
                 entity(from, to, stored).await?;
-                progress(Stage::Entities, done.fetch_add(1, Ordering::Relaxed) + 1);
+                meter.reached(Stage::Entities, done.fetch_add(1, Ordering::Relaxed) + 1, None);
                 Ok::<_, CopyError>(())
             })
             .buffer_unordered(AT_ONCE)
@@ -187,7 +196,7 @@ async fn records(
     to: &Whole,
     resume: bool,
     copied: &mut Copied,
-    progress: Progress<'_>,
+    progress: impl Fn(u64),
 ) -> Result<(), CopyError> {
     let read =
         async |after: Option<Cursor>| from.activations.scan(after.as_ref(), PORTION).await.map_err(CopyError::Source);
@@ -205,7 +214,7 @@ async fn records(
             }
         };
         let ((), ahead) = tokio::try_join!(written, ahead)?;
-        progress(Stage::Records, done);
+        progress(done);
         match ahead {
             Some(ahead) => scan = ahead,
             None => return Ok(()),

@@ -16,6 +16,7 @@
 mod check;
 mod copy;
 mod digest;
+mod meter;
 
 use std::sync::Arc;
 
@@ -39,18 +40,30 @@ pub struct Whole {
 /// What is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// Users and limits are copied.
+    /// Users and limits.
     Users,
-    /// Actions and the like are copied, with their code.
+    /// Actions and the like, with their code.
     Entities,
-    /// Records are copied.
+    /// Records.
     Records,
-    /// A store is read.
-    Reading,
+    /// The target of a copy is read again, as a whole.
+    Comparing,
 }
 
-/// Hears how far it is: so many documents of a stage are done.
-pub type Progress<'a> = &'a (dyn Fn(Stage, u64) + Sync);
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// With what.
+    pub stage: Stage,
+    /// Documents of the stage that are done.
+    pub done: u64,
+    /// How many there are, as far as that is known: the stores' own counts,
+    /// which leave out namespaces that nobody owns.
+    pub all: Option<u64>,
+}
+
+/// Hears how far it is.
+pub type Progress<'a> = &'a (dyn Fn(Reached) + Sync);
 
 /// What one step reads: a batch that any store takes at once.
 const PORTION: Portion = Portion { limit: 500, max_bytes: 4 << 20 };

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -13,14 +13,14 @@ use whisker_store::{
     Summary,
     testing::samples::{action, id, package, parse, record, records, rule, sequence, subject, trigger},
 };
-use whisker_transfer::{CopyError, Whole, check, copy};
+use whisker_transfer::{CopyError, Reached, Stage, Whole, check, copy};
 
 fn whole(store: &Arc<Memory>) -> Whole {
     Whole { entities: store.clone(), activations: store.clone(), subjects: store.clone() }
 }
 
-fn silent() -> impl Fn(whisker_transfer::Stage, u64) + Sync {
-    |_, _| {}
+fn silent() -> impl Fn(Reached) + Sync {
+    |_| {}
 }
 
 /// Something of everything: code that is shared, odd texts, more records than
@@ -60,6 +60,20 @@ async fn everything_arrives_and_is_counted() {
     let one = Entities::get(&*to, &parse("ns/pkg/b")).await.unwrap().document;
     assert_eq!(one, Entities::get(&*from, &parse("ns/pkg/b")).await.unwrap().document);
     assert!(to.by_uuid("u-2").await.is_ok());
+}
+
+#[tokio::test]
+async fn who_waits_hears_how_far_it_is() {
+    let heard = Mutex::new(Vec::new());
+    let hear = |reached: Reached| heard.lock().unwrap().push(reached);
+    copy(&whole(&filled().await), &whole(&Arc::new(Memory::new())), false, &hear).await.unwrap();
+    let heard = heard.into_inner().unwrap();
+    let last = |stage| *heard.iter().rfind(|reached| reached.stage == stage).unwrap();
+    assert_eq!(last(Stage::Users), Reached { stage: Stage::Users, done: 2, all: None });
+    assert_eq!(last(Stage::Entities), Reached { stage: Stage::Entities, done: 7, all: None });
+    assert_eq!(last(Stage::Records), Reached { stage: Stage::Records, done: 1_201, all: Some(1_201) });
+    assert_eq!(last(Stage::Comparing), Reached { stage: Stage::Comparing, done: 1_210, all: Some(1_210) });
+    assert!(heard.iter().filter(|reached| reached.stage == Stage::Comparing).is_sorted_by_key(|reached| reached.done));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use whisker_testkit::{Builder, Client, CouchDb, Postgres, Request, Server, eventually};
+use whisker_testkit::{Builder, Client, Cosmos, CouchDb, Postgres, Request, Server, eventually};
 
 /// How long the database is away, unless the variable says otherwise.
 const AWAY_SECONDS: u64 = 8;
@@ -198,4 +198,11 @@ fn nothing_is_lost_while_a_couchdb_hangs() {
     let database = CouchDb::start(None);
     let settings = Server::builder().flag("--store", &database.hasty_url());
     under_load(&settings, |away| if away { database.freeze() } else { database.thaw() });
+}
+
+#[test]
+fn nothing_is_lost_while_a_cosmos_hangs() {
+    let account = Cosmos::start();
+    let settings = account.serving(&account.hasty_url());
+    under_load(&settings, |away| if away { account.freeze() } else { account.thaw() });
 }

@@ -1,6 +1,6 @@
 //! Records: written in batches, listed by time, forgotten by age and number.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params, types::ValueRef};
@@ -28,15 +28,30 @@ const PRUNE_BYTES: i64 = 4 * 1024 * 1024;
 /// Ids that are looked up on the caller's thread.
 const QUICK_IDS: usize = 8;
 
+/// Records that are made ready, or written, before others have their turn on
+/// the processor: about 50 µs. Warm calls go on beside a batch of hundreds.
+const AT_ONCE: usize = 8;
+
 #[async_trait]
 impl Activations for Embedded {
     async fn put(&self, records: &[Arc<Activation>]) -> Result<(), Error> {
         if records.is_empty() {
             return Ok(());
         }
-        let rows = records.iter().map(New::of).collect::<Result<Vec<_>, _>>()?;
+        let mut rows = Vec::with_capacity(records.len());
+        for some in records.chunks(AT_ONCE) {
+            for record in some {
+                rows.push(New::of(record)?);
+            }
+            tokio::task::yield_now().await;
+        }
         let bytes = rows.iter().map(New::bytes).sum();
-        let put = move |changes: &mut Changes| rows.iter().try_for_each(|row| row.put(changes)).map_err(database);
+        let put = move |changes: &mut Changes| {
+            rows.chunks(AT_ONCE).try_for_each(|some| {
+                thread::yield_now();
+                some.iter().try_for_each(|row| row.put(changes)).map_err(database)
+            })
+        };
         self.writer().write(bytes, put).await
     }
 

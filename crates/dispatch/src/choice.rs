@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Test activations that are wanted and not yet sent. More are not noted: the
-/// placement asks again in a minute.
+/// placement asks again by itself.
 const TESTS_MAX: usize = 1_024;
 /// Test activations that were sent and did not end, of the last ones.
 const TESTS_UNDER_WAY_MAX: usize = 4_096;

@@ -35,7 +35,7 @@ pub struct Config {
     /// After how long without a ping an invoker is offline.
     pub offline_after: Duration,
     /// How long after a test activation the next one is sent to an invoker
-    /// that is not well.
+    /// that is not well, at most: the first few come sooner.
     pub test_every: Duration,
     /// How long invokers keep idle containers: what is believed to be warm.
     /// Only [`Policy::Bounded`] believes it.

@@ -5,9 +5,11 @@
 //! from the ends of its runs, of which the last ten are kept; and when nothing
 //! is sent to it since it is not well, from test activations.
 //!
-//! Two things differ on purpose. Only pings keep an invoker from going
-//! offline, and not every late completion does. And one event asks for one
-//! test activation at most: a second one at the same moment tells no more.
+//! Three things differ on purpose. Only pings keep an invoker from going
+//! offline, and not every late completion does. One event asks for one test
+//! activation at most: a second one at the same moment tells no more. And the
+//! next tests come sooner than in a minute at first: the one that greets an
+//! invoker which was away is easily lost to whoever read its topic meanwhile.
 
 use std::time::Duration;
 
@@ -66,6 +68,9 @@ pub(crate) enum Sign {
 
 /// How many ends are kept.
 const KEPT: usize = 10;
+/// How long after the first test the next one is due; then twice as long each
+/// time, up to what the settings say.
+const TEST_AGAIN: Duration = Duration::from_secs(3);
 /// More errors, or time-outs, than this among them, and it is not used.
 const TOLERATED: usize = 3;
 
@@ -81,6 +86,8 @@ pub(crate) struct Watch {
     heard: Duration,
     /// When the next test is due, in the states that have tests.
     test_at: Duration,
+    /// What passes between the last test and that one.
+    test_pause: Duration,
 }
 
 impl Watch {
@@ -93,6 +100,7 @@ impl Watch {
             next: 0,
             heard: Duration::ZERO,
             test_at: Duration::ZERO,
+            test_pause: TEST_AGAIN,
         }
     }
 
@@ -132,7 +140,9 @@ impl Watch {
         }
         let entered = self.state != before && matches!(self.state, Health::Unhealthy | Health::Unresponsive);
         if entered || (test && sign == Sign::Tick) {
-            self.test_at = now.saturating_add(test_every);
+            let pause = if entered { TEST_AGAIN } else { self.test_pause.saturating_mul(2) };
+            self.test_pause = pause.min(test_every);
+            self.test_at = now.saturating_add(self.test_pause);
         }
         test || entered
     }
@@ -227,22 +237,24 @@ mod tests {
     }
 
     #[test]
-    fn tests_come_each_minute_as_long_as_it_is_not_well() {
+    fn tests_come_again_ever_later_up_to_a_minute_as_long_as_it_is_not_well() {
+        let mut watch = Watch::unknown();
+        let mut tests = Vec::new();
+        for second in 0..250 {
+            for sign in [PING, Tick] {
+                let seconds = Duration::from_secs;
+                if watch.on(seconds(second), sign, seconds(10), seconds(60)) {
+                    tests.push(second);
+                }
+            }
+        }
+        assert_eq!(tests, [0, 3, 9, 21, 45, 93, 153, 213]);
         check(&[
             (0, PING, Unhealthy, true),
-            (9, PING, Unhealthy, false),
-            (10, Tick, Unhealthy, false),
-            (18, PING, Unhealthy, false),
-            (27, PING, Unhealthy, false),
-            (36, PING, Unhealthy, false),
-            (45, PING, Unhealthy, false),
-            (54, PING, Unhealthy, false),
-            (59, Tick, Unhealthy, false),
-            (60, Tick, Unhealthy, true),
-            (61, Tick, Unhealthy, false),
-            (61, Ended(Error), Unhealthy, false),
-            (62, Ended(Success), Healthy, true),
-            (63, Tick, Healthy, false),
+            (3, Tick, Unhealthy, true),
+            (4, Ended(Error), Unhealthy, false),
+            (5, Ended(Success), Healthy, true),
+            (6, Tick, Healthy, false),
         ]);
     }
 

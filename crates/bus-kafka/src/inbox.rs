@@ -162,6 +162,8 @@ pub(crate) struct Inbox {
     /// Done here lately: what comes again is passed over, claimed or not.
     recent: HashSet<ActivationId>,
     recent_order: VecDeque<ActivationId>,
+    /// A later process with this one's number has pinged.
+    succeeded: bool,
     closed: bool,
 }
 
@@ -188,6 +190,7 @@ impl Inbox {
             claiming: HashMap::new(),
             recent: HashSet::new(),
             recent_order: VecDeque::new(),
+            succeeded: false,
             closed: false,
         }
     }
@@ -306,7 +309,15 @@ impl Inbox {
 
     /// An invoker pinged.
     pub fn heard(&mut self, ping: &InvokerPing, now: Duration) {
+        // Lives are numbered by when they began.
+        self.succeeded |=
+            ping.instance.id == self.me.invoker && ping.incarnation.is_some_and(|life| life > self.me.incarnation);
         self.members.heard(ping, now);
+    }
+
+    /// Whether a later process with this one's number was heard.
+    pub fn has_successor(&self) -> bool {
+        self.succeeded
     }
 
     /// Judges again all that waits for others. Says whether there may be

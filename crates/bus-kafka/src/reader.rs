@@ -21,6 +21,7 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
+    types::RDKafkaErrorCode,
 };
 use tokio::time::Instant;
 use whisker_bus::ActivationMessage;
@@ -44,6 +45,8 @@ const COMMIT: Duration = Duration::from_millis(250);
 const QUIET: Duration = Duration::from_secs(1);
 /// Longest that a question to the cluster waits before it is asked again.
 const ASK: Duration = Duration::from_secs(5);
+/// How long one that was fenced off listens for who has its name now: some pings.
+const FENCED: Duration = Duration::from_secs(3);
 
 /// What a reader's topics carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +76,17 @@ impl Reader {
         (group, instance): (&str, Option<&str>),
         topics: &[String],
     ) -> Result<Reader, Error> {
-        let (changes, ends, uncommitted) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let context = Context { shared: Arc::clone(shared), number, changes, ends, uncommitted };
-        let consumer = BaseConsumer::from_config_and_context(&client::member(config, group, instance), context)
-            .map_err(Error::Settings)?;
-        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(Error::Cluster)?;
+        let seat = Seat {
+            config: config.clone(),
+            number,
+            group: group.to_owned(),
+            instance: instance.map(str::to_owned),
+            topics: topics.to_vec(),
+        };
+        let consumer = seat.take(shared)?;
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work {
+            seat,
             consumer: Arc::new(consumer),
             shared: Arc::clone(shared),
             kind,
@@ -119,6 +125,35 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.begin_stop();
     }
+}
+
+/// A place in a group, which is taken anew after it was lost.
+struct Seat {
+    config: Config,
+    number: u64,
+    group: String,
+    instance: Option<String>,
+    topics: Vec<String>,
+}
+
+impl Seat {
+    fn take(&self, shared: &Arc<Shared>) -> Result<BaseConsumer<Context>, Error> {
+        let (changes, ends, uncommitted) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let context = Context { shared: Arc::clone(shared), number: self.number, changes, ends, uncommitted };
+        let settings = client::member(&self.config, &self.group, self.instance.as_deref());
+        let consumer = BaseConsumer::from_config_and_context(&settings, context).map_err(Error::Settings)?;
+        let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&names).map_err(Error::Cluster)?;
+        Ok(consumer)
+    }
+}
+
+/// Why nothing is read any more.
+enum End {
+    /// It was asked to stop, or something is wrong for good.
+    Stopped,
+    /// The group knows its name as somebody else's.
+    Fenced,
 }
 
 /// What happened to the assignment during a poll.
@@ -244,6 +279,7 @@ struct Mine {
 }
 
 struct Work {
+    seat: Seat,
     consumer: Arc<BaseConsumer<Context>>,
     shared: Arc<Shared>,
     kind: Kind,
@@ -259,8 +295,28 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
+        while let End::Fenced = self.read() {
+            if !self.returns() {
+                return;
+            }
+        }
+        let parts: Vec<Part> = self.parts.keys().cloned().collect();
+        let exact = exact_progress(&self.shared, &parts);
+        if let Err(error) = commit(&self.consumer, &exact, CommitMode::Sync)
+            && !exact.is_empty()
+        {
+            tracing::warn!(%error, "The last progress could not be committed; it will be read again");
+        }
+        parts.iter().for_each(|part| self.shared.inbox().revoked(part));
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.shared.has_failed()
+    }
+
+    fn read(&mut self) -> End {
         let consumer = Arc::clone(&self.consumer);
-        while !self.stop.load(Ordering::SeqCst) && !self.shared.has_failed() {
+        while !self.is_over() {
             self.pause_or_resume();
             match consumer.poll(POLL) {
                 None => {}
@@ -268,8 +324,10 @@ impl Work {
                     self.take_changes();
                     self.take(&message);
                 }
+                Some(Err(KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::FencedInstanceId))) => {
+                    return End::Fenced;
+                }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
-                    // Another process reads under our name, for example.
                     tracing::error!(%code, "Kafka has shut this process out; its part in the bus is over");
                     self.shared.fail();
                 }
@@ -282,14 +340,41 @@ impl Work {
                 self.last_commit = Instant::now();
             }
         }
-        let parts: Vec<Part> = self.parts.keys().cloned().collect();
-        let exact = exact_progress(&self.shared, &parts);
-        if let Err(error) = commit(&consumer, &exact, CommitMode::Sync)
-            && !exact.is_empty()
-        {
-            tracing::warn!(%error, "The last progress could not be committed; it will be read again");
+        End::Stopped
+    }
+
+    /// Takes its seat again after it was fenced off, unless a later process has
+    /// its name: that one pings. Brokers that were all killed may come back with
+    /// a group as it was before, and take its only member for a stranger.
+    /// Whatever was read and not given out is read again.
+    fn returns(&mut self) -> bool {
+        for part in std::mem::take(&mut self.parts).into_keys() {
+            self.shared.inbox().revoked(&part);
         }
-        parts.iter().for_each(|part| self.shared.inbox().revoked(part));
+        self.new.clear();
+        let fenced = Instant::now();
+        while fenced.elapsed() < FENCED && !self.is_over() && !self.shared.inbox().has_successor() {
+            thread::park_timeout(POLL);
+        }
+        if self.shared.inbox().has_successor() {
+            tracing::error!("A later process has this one's number; its part in the bus is over");
+            self.shared.fail();
+        }
+        while !self.is_over() {
+            match self.seat.take(&self.shared) {
+                Ok(consumer) => {
+                    tracing::warn!("Kafka took this process for another one; it joins again");
+                    self.consumer = Arc::new(consumer);
+                    self.paused = false;
+                    return true;
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "Kafka does not take this process back");
+                    thread::park_timeout(FENCED);
+                }
+            }
+        }
+        false
     }
 
     fn take_changes(&mut self) {

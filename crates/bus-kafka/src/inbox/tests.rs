@@ -219,6 +219,22 @@ fn what_an_earlier_reader_may_have_given_out_stays_in_doubt() {
 }
 
 #[test]
+fn a_later_process_of_the_same_number_is_a_successor_and_an_earlier_one_is_not() {
+    let mut inbox = inbox();
+    let mut hear = |invoker: InvokerId, life: u64| {
+        let instance = InvokerInstance::new(invoker, ByteSize::bytes(1));
+        inbox.heard(&InvokerPing { instance, enabled: true, incarnation: Some(Incarnation(life)) }, NOW);
+        inbox.has_successor()
+    };
+    let mine = me();
+    assert!(!hear(mine.invoker, mine.incarnation.0));
+    assert!(!hear(mine.invoker, mine.incarnation.0 - 1));
+    assert!(!hear(other().invoker, mine.incarnation.0 + 1));
+    assert!(hear(mine.invoker, mine.incarnation.0 + 1));
+    assert!(hear(mine.invoker, mine.incarnation.0), "nor is that forgotten");
+}
+
+#[test]
 fn nothing_more_is_read_at_a_bound_until_a_quarter_of_it_is_free() {
     let mut inbox = inbox();
     for n in 0..8 {

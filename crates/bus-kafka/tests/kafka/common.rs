@@ -123,6 +123,11 @@ impl Invoker {
     pub async fn connect(config: &Config, number: u32) -> Invoker {
         static LIFE: AtomicU64 = AtomicU64::new(0);
         let life = (u64::from(std::process::id()) << 32) | LIFE.fetch_add(1, Ordering::Relaxed);
+        Invoker::connect_as(config, number, life).await
+    }
+
+    /// In a life of this number: higher ones began later.
+    pub async fn connect_as(config: &Config, number: u32, life: u64) -> Invoker {
         let instance = InvokerInstance::new(InvokerId(number), "1 GB".parse().unwrap());
         let bus = KafkaInvoker::connect(config.clone(), instance.clone(), Incarnation(life)).await.unwrap();
         let bus = Arc::new(bus);

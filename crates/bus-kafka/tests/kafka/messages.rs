@@ -107,6 +107,22 @@ async fn of_two_invokers_under_one_number_the_first_is_shut_out() {
     assert!(!second.bus.is_shut_out());
 }
 
+/// What brokers that lost the last word of a group do to its only member, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invoker_that_is_shut_out_by_no_later_one_comes_back() {
+    let kafka = Kafka::shared();
+    let config = config(&kafka);
+    let later = Invoker::connect_as(&config, 0, u64::MAX).await;
+    let controller = Controller::connect(&config, "0").await;
+    controller.accept(0, 1).await;
+    assert_eq!(later.run().await, id(1));
+    let earlier = Invoker::connect_as(&config, 0, 1).await;
+    until("the earlier one is shut out", || earlier.bus.is_shut_out()).await;
+    controller.accept(0, 2).await;
+    assert_eq!(later.run().await, id(2));
+    assert!(!later.bus.is_shut_out());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_openwhisk_writes_is_read_and_what_is_written_it_reads() {
     let kafka = Kafka::shared();
@@ -181,7 +197,12 @@ async fn everybody_hears_who_lives_and_what_changed() {
     let config = config(&kafka);
     let (one, other) = tokio::join!(Controller::connect(&config, "a"), Controller::connect(&config, "b"));
     let _invoker = Invoker::connect(&config, 4).await;
-    let ping = ControllerPing { controller: ControllerId("a".into()), enabled: true, incarnation: Incarnation(3) };
+    let ping = ControllerPing {
+        controller: ControllerId("a".into()),
+        enabled: true,
+        incarnation: Incarnation(3),
+        heard: None,
+    };
     one.bus.ping(&ping).await.unwrap();
     let key = CacheKey { main_id: "guest/hello".into(), secondary_id: None };
     let changed = CacheInvalidation { key, instance_id: "controllera".into() };

@@ -62,6 +62,8 @@ pub(crate) struct Incoming {
     /// Whether a claim is needed though a client waits: it was read in
     /// another's stead.
     pub in_stead: bool,
+    /// Whether it came by a topic of somebody's own.
+    pub apart: bool,
     pub bytes: usize,
 }
 
@@ -140,6 +142,8 @@ pub(crate) struct Bounds {
 pub(crate) enum Room {
     /// For what is to run at once.
     Queued,
+    /// The same of topics of somebody's own: they get half of it.
+    Apart,
     /// For what is to run later.
     Aside,
 }
@@ -153,6 +157,8 @@ pub(crate) struct Inbox {
     held: HashMap<ActivationId, Held>,
     queue: VecDeque<ActivationId>,
     queued_bytes: usize,
+    /// Held ones that came by topics of somebody's own.
+    apart: usize,
     waiting: HashSet<ActivationId>,
     /// By when they are due, and a number that tells equals apart.
     aside: BTreeMap<(Millis, u64), (Incoming, Place)>,
@@ -183,6 +189,7 @@ impl Inbox {
             held: HashMap::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            apart: 0,
             waiting: HashSet::new(),
             aside: BTreeMap::new(),
             aside_bytes: 0,
@@ -224,6 +231,7 @@ impl Inbox {
         self.queue.retain(|id| !forgotten.contains(id));
         self.waiting.retain(|id| !forgotten.contains(id));
         self.queued_bytes -= bytes;
+        self.apart = self.held.values().filter(|held| held.incoming.apart).count();
     }
 
     /// A message that nobody can read: it is passed over.
@@ -281,6 +289,7 @@ impl Inbox {
             self.queue.push_back(id);
             self.queued_bytes += incoming.bytes;
         }
+        self.apart += usize::from(incoming.apart);
         self.held.insert(id, Held { incoming, places, state });
         state != State::Waiting
     }
@@ -335,7 +344,10 @@ impl Inbox {
         }
         self.waiting.remove(&id);
         match self.held.remove(&id) {
-            Some(Held { incoming, places, .. }) => self.admit(places, incoming, now),
+            Some(Held { incoming, places, .. }) => {
+                self.apart -= usize::from(incoming.apart);
+                self.admit(places, incoming, now)
+            }
             None => false,
         }
     }
@@ -426,6 +438,7 @@ impl Inbox {
     pub fn put_away(&mut self, id: ActivationId) {
         if let Some(held) = self.held.remove(&id) {
             self.waiting.remove(&id);
+            self.apart -= usize::from(held.incoming.apart);
             if matches!(held.state, State::Queued(_)) {
                 self.queued_bytes -= held.incoming.bytes;
             }
@@ -467,10 +480,10 @@ impl Inbox {
     /// do again: it is not worth while for one message.
     pub fn has_room(&self, what: Room, reading: bool) -> bool {
         let bound = |whole: usize| if reading { whole } else { whole - whole / 4 };
+        let has_any = self.held.len() < bound(self.bounds.held) && self.queued_bytes < bound(self.bounds.queued_bytes);
         match what {
-            Room::Queued => {
-                self.held.len() < bound(self.bounds.held) && self.queued_bytes < bound(self.bounds.queued_bytes)
-            }
+            Room::Queued => has_any,
+            Room::Apart => has_any && self.apart < bound(self.bounds.held / 2),
             // What is read there later is due later, mostly.
             Room::Aside => {
                 self.aside.len() < bound(self.bounds.aside) && self.aside_bytes < bound(self.bounds.queued_bytes)

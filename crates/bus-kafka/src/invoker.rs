@@ -124,7 +124,7 @@ impl KafkaInvoker {
         let common = format!("{}invokers", config.prefix);
         if !shared_topics.is_empty() {
             let names: Vec<String> = shared_topics.iter().map(|topic| topic.full_name(&config)).collect();
-            readers.push(Reader::start(&config, &shared, Kind::Activations, 1, (&common, None), &names)?);
+            readers.push(Reader::start(&config, &shared, Kind::Apart, 1, (&common, None), &names)?);
         }
         let retries = Topic::Retries.full_name(&config);
         readers.push(Reader::start(

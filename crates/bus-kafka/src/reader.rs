@@ -51,8 +51,10 @@ const FENCED: Duration = Duration::from_secs(3);
 /// What a reader's topics carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Messages for this invoker, or for whoever reads them first.
+    /// Messages for this invoker.
     Activations,
+    /// Messages of topics of somebody's own, for whoever reads them first.
+    Apart,
     /// Messages of an invoker that is offline.
     InStead,
     /// Failed runs that are followed by another.
@@ -430,6 +432,7 @@ impl Work {
     fn pause_or_resume(&mut self) {
         let what = match self.kind {
             Kind::Activations | Kind::InStead => Room::Queued,
+            Kind::Apart => Room::Apart,
             Kind::Retries => Room::Aside,
         };
         let has_room = self.shared.inbox().has_room(what, !self.paused);
@@ -463,7 +466,9 @@ impl Work {
         meters::received(&part.topic, payload.len());
         let place = Place { part: part.clone(), offset };
         let read = match self.kind {
-            Kind::Activations | Kind::InStead => serde_json::from_slice(payload).map(|message| (message, vec![], 0)),
+            Kind::Activations | Kind::Apart | Kind::InStead => {
+                serde_json::from_slice(payload).map(|message| (message, vec![], 0))
+            }
             Kind::Retries => {
                 serde_json::from_slice(payload).map(|AgainRead { due, earlier, message }| (message, earlier, due))
             }
@@ -490,6 +495,7 @@ impl Work {
             written: listener::written(message),
             doubtful: mine.reads.is_doubtful(offset),
             in_stead: self.kind == Kind::InStead,
+            apart: self.kind == Kind::Apart,
             bytes: payload.len(),
         };
         let (wall, now) = (self.shared.wall(), self.shared.now());

@@ -45,6 +45,7 @@ fn incoming(n: u64, blocking: bool) -> Incoming {
         written: 1,
         doubtful: false,
         in_stead: false,
+        apart: false,
         bytes: 100,
     }
 }
@@ -232,6 +233,21 @@ fn a_later_process_of_the_same_number_is_a_successor_and_an_earlier_one_is_not()
     assert!(!hear(other().invoker, mine.incarnation.0 + 1));
     assert!(hear(mine.invoker, mine.incarnation.0 + 1));
     assert!(hear(mine.invoker, mine.incarnation.0), "nor is that forgotten");
+}
+
+#[test]
+fn what_comes_apart_takes_half_of_the_room_and_leaves_the_rest_to_others() {
+    let mut inbox = inbox();
+    let apart = |n| Incoming { apart: true, ..incoming(n, false) };
+    for n in 0..4 {
+        assert!(inbox.has_room(Room::Apart, true), "{n}");
+        inbox.arrived(Place { part: part(0), offset: i64::try_from(n).unwrap() }, apart(n), 0, NOW);
+    }
+    assert!(!inbox.has_room(Room::Apart, true) && inbox.has_room(Room::Queued, true));
+    inbox.put_away(id(0));
+    assert!(inbox.has_room(Room::Apart, true) && !inbox.has_room(Room::Apart, false));
+    inbox.revoked(&part(0));
+    assert!(inbox.has_room(Room::Apart, false), "all of it went");
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct ControllerPing {
     pub enabled: bool,
     /// Which life of it.
     pub incarnation: Incarnation,
+    /// What it has just forgotten since another one changed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<CacheInvalidation>,
 }
 
 fn yes() -> bool {
@@ -119,13 +122,23 @@ mod tests {
 
     #[test]
     fn a_controllers_ping_reads_back() {
-        let ping =
-            ControllerPing { controller: ControllerId("a".into()), enabled: false, incarnation: Incarnation(0xab) };
+        let ping = ControllerPing {
+            controller: ControllerId("a".into()),
+            enabled: false,
+            incarnation: Incarnation(0xab),
+            heard: None,
+        };
         let text = serde_json::to_string(&ping).unwrap();
         assert_eq!(
             text,
             r#"{"name":{"asString":"a","instanceType":"controller"},"isEnabled":false,"incarnation":"00000000000000ab"}"#
         );
+        assert_eq!(serde_json::from_str::<ControllerPing>(&text).unwrap(), ping);
+        let key = CacheKey { main_id: "guest/hello".into(), secondary_id: None };
+        let heard = CacheInvalidation { key, instance_id: "controllerb".into() };
+        let ping = ControllerPing { heard: Some(heard), ..ping };
+        let text = serde_json::to_string(&ping).unwrap();
+        assert!(text.ends_with(r#","heard":{"key":{"mainId":"guest/hello"},"instanceId":"controllerb"}}"#), "{text}");
         assert_eq!(serde_json::from_str::<ControllerPing>(&text).unwrap(), ping);
     }
 

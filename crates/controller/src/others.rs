@@ -148,6 +148,7 @@ impl Controller {
             // A namespace, or the first half of a key: somebody's rights or limits.
             Err(_) => self.authenticator.forget(),
         }
+        self.dispatch.forgot(invalidation);
     }
 }
 

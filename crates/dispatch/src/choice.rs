@@ -13,13 +13,13 @@ use std::{
 };
 
 use tokio::{sync::mpsc, time::Instant};
-use whisker_bus::{ControllerId, ControllerPing, Incarnation, InvokerId, InvokerPing};
+use whisker_bus::{CacheInvalidation, CacheKey, ControllerId, ControllerPing, Incarnation, InvokerId, InvokerPing};
 use whisker_dice::mixed;
 use whisker_entity::ActivationId;
 use whisker_placement::{Counts, End, Event, Invoker, Member, Order, Placed, Placement, Refusal, Want};
 
 use crate::{
-    echoes::Echoes,
+    echoes::{Echoes, Expected},
     flights::Flights,
     meters::Meters,
     peers::{Found, Peers},
@@ -28,6 +28,9 @@ use crate::{
 /// Test activations that are wanted and not yet sent. More are not noted: the
 /// placement asks again by itself.
 const TESTS_MAX: usize = 1_024;
+/// Changes that were heard of, and the others not told so yet. Of more they are
+/// not told, and wait for as long as they do.
+const ECHOES_MAX: usize = 1_024;
 /// Test activations that were sent and did not end, of the last ones.
 const TESTS_UNDER_WAY_MAX: usize = 4_096;
 
@@ -40,12 +43,13 @@ pub(crate) struct Choice {
     peers: Mutex<Peers>,
     tests: Mutex<Tests>,
     wanted: mpsc::Sender<Invoker>,
+    heard: mpsc::Sender<CacheInvalidation>,
     began: Instant,
     dice: AtomicU64,
     meters: Meters,
     /// When it heard itself last, in ms since it began.
     heard_itself: AtomicU64,
-    /// What it told the others and did not hear yet.
+    /// What it told the others, until they heard it.
     pub echoes: Echoes,
     /// This controller.
     pub me: ControllerId,
@@ -58,19 +62,16 @@ pub(crate) struct Choice {
 struct Tests(std::collections::VecDeque<(ActivationId, Invoker)>);
 
 impl Choice {
-    /// Among nobody, until somebody pings. The receiver gets those that want a
-    /// test activation.
-    pub fn new(
-        me: ControllerId,
-        life: Incarnation,
-        config: whisker_placement::Config,
-    ) -> (Self, mpsc::Receiver<Invoker>) {
+    /// Among nobody, until somebody pings; and what others are to be told.
+    pub fn new(me: ControllerId, life: Incarnation, config: whisker_placement::Config) -> (Self, Wanted) {
         let (wanted, tests) = mpsc::channel(TESTS_MAX);
+        let (heard, echoes) = mpsc::channel(ECHOES_MAX);
         let choice = Self {
             placement: Mutex::new(Placement::new(config)),
             peers: Mutex::new(Peers::new(me.clone(), life)),
             tests: Mutex::default(),
             wanted,
+            heard,
             began: Instant::now(),
             dice: AtomicU64::new(life.0),
             meters: Meters::new(),
@@ -79,7 +80,7 @@ impl Choice {
             me,
             life,
         };
-        (choice, tests)
+        (choice, Wanted { tests, echoes })
     }
 
     /// Books an invoker.
@@ -151,7 +152,20 @@ impl Choice {
 
     /// What a controller says of itself.
     pub fn ping(&self, enabled: bool) -> ControllerPing {
-        ControllerPing { controller: self.me.clone(), enabled, incarnation: self.life }
+        ControllerPing { controller: self.me.clone(), enabled, incarnation: self.life, heard: None }
+    }
+
+    /// Before this is told to all controllers.
+    pub fn expect(&self, of: &str) -> Expected {
+        self.echoes.expect(of, lock(&self.peers).all())
+    }
+
+    /// What another controller changed is forgotten here.
+    pub fn forgot(&self, invalidation: &CacheInvalidation) {
+        // A second half may be a secret, and is not needed.
+        let key = CacheKey { main_id: invalidation.key.main_id.clone(), secondary_id: None };
+        // Full: see its bound. Closed: this one is about to end.
+        drop(self.heard.try_send(CacheInvalidation { key, instance_id: invalidation.instance_id.clone() }));
     }
 
     /// Whether the bus brings what this controller says.
@@ -248,8 +262,13 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For whoever sends test activations.
-pub(crate) type Wanted = mpsc::Receiver<Invoker>;
+/// For whoever speaks to the others.
+pub(crate) struct Wanted {
+    /// Who is to be sent a test activation.
+    pub tests: mpsc::Receiver<Invoker>,
+    /// What the others are told to be forgotten here.
+    pub echoes: mpsc::Receiver<CacheInvalidation>,
+}
 
 /// Shared by the sinks of the bus and by callers.
 pub(crate) type Shared = Arc<Choice>;

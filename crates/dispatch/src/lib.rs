@@ -42,8 +42,10 @@ use flights::{Flights, Heard};
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long a ping may take before the next one is tried.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
-/// How long a write waits for the others to be told.
-const TELLING_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a write waits until the others have heard of it.
+const TELLING_PATIENCE: Duration = Duration::from_secs(5);
+/// The same while the bus is away, as far as this controller knows.
+const DEAF_PATIENCE: Duration = Duration::from_secs(2);
 /// How much more than its part of a limit a controller grants, in percent,
 /// since requests do not come to all of them evenly (`Entitlement.scala`).
 const OVERCOMMIT_PERCENT: u64 = 120;
@@ -180,9 +182,11 @@ impl Dispatch {
 
     /// Hears of a controller, perhaps of itself.
     pub fn hear_controller(&self, ping: &ControllerPing) {
-        if let Some(choice) = &self.arrivals.choice
-            && choice.met(ping, &self.arrivals.flights)
-        {
+        let Some(choice) = &self.arrivals.choice else { return };
+        if let Some(heard) = ping.heard.as_ref().filter(|heard| heard.instance_id == choice.instance()) {
+            choice.echoes.heard(&heard.key.main_id, &ping.controller);
+        }
+        if choice.met(ping, &self.arrivals.flights) {
             self.displaced.cancel();
         }
     }
@@ -190,31 +194,52 @@ impl Dispatch {
     /// Tells the other controllers that a document was written, so that they
     /// forget what they had read of it.
     ///
-    /// Returns when this controller hears so itself: by then the others do as a
-    /// rule, so that whoever is answered now and asks another one sees what was
-    /// written.
+    /// Returns when all that are known to live have said that they have, so that
+    /// whoever is answered now and asks another one sees what was written. One
+    /// that died a moment ago is waited for once.
     pub async fn tell_changed(&self, name: &QualifiedName) {
         let Some(choice) = &self.arrivals.choice else { return };
         let key = CacheKey { main_id: name.to_string(), secondary_id: None };
         let invalidation = CacheInvalidation { key, instance_id: choice.instance() };
+        let mut expected = choice.expect(&invalidation.key.main_id);
         let telling = async {
-            let heard = choice.echoes.expect(&invalidation.key.main_id);
-            self.bus.invalidate(&invalidation).await.is_ok() && heard.await.is_ok()
+            self.bus.invalidate(&invalidation).await?;
+            // The sender is kept until all were heard.
+            let _ = (&mut expected.all).await;
+            Ok::<_, whisker_bus::Error>(())
         };
-        if !matches!(tokio::time::timeout(TELLING_PATIENCE, telling).await, Ok(true)) {
+        let patience = if choice.hears_itself() { TELLING_PATIENCE } else { DEAF_PATIENCE };
+        match tokio::time::timeout(patience, telling).await {
+            Ok(Ok(())) => {}
             // Those on a store that tells of its writes hear of it all the same.
-            tracing::warn!(document = %name, "the other controllers may not have been told of a change");
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(document = %name, error, "the other controllers were not told of a change");
+            }
+            Err(_) => {
+                let silent = choice.echoes.give_up(&expected);
+                let silent: Vec<&str> = silent.iter().map(|id| &*id.0).collect();
+                tracing::warn!(document = %name, ?silent, "other controllers may not have heard of a change");
+            }
         }
     }
 
-    /// Hears that something was changed; whether by another controller.
+    /// Hears that something was changed; whether by another controller. If so,
+    /// [`forgot`](Self::forgot) is to follow.
     pub fn hear_changed(&self, invalidation: &CacheInvalidation) -> bool {
         let Some(choice) = &self.arrivals.choice else { return true };
         let own = choice.instance() == invalidation.instance_id;
         if own {
-            choice.echoes.heard(&invalidation.key.main_id);
+            choice.echoes.heard(&invalidation.key.main_id, &choice.me);
         }
         !own
+    }
+
+    /// What another controller changed is forgotten here: it is told so.
+    pub fn forgot(&self, invalidation: &CacheInvalidation) {
+        if let Some(choice) = &self.arrivals.choice {
+            choice.forgot(invalidation);
+        }
     }
 
     /// Waits until it is found that another controller, which was there before,
@@ -238,7 +263,10 @@ impl Dispatch {
                     choice.tick(&self.arrivals.flights);
                     self.ping(&choice.ping(true)).await;
                 }
-                Some(invoker) = wanted.recv() => {
+                Some(heard) = wanted.echoes.recv() => {
+                    self.ping(&ControllerPing { heard: Some(heard), ..choice.ping(true) }).await;
+                }
+                Some(invoker) = wanted.tests.recv() => {
                     let message = test();
                     choice.testing(message.activation, invoker);
                     // What is lost is asked for again.

@@ -59,6 +59,11 @@ impl Peers {
         u32::try_from(self.others.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
+    /// All of them.
+    pub fn all(&self) -> Vec<ControllerId> {
+        self.others.keys().chain([&self.me]).cloned().collect()
+    }
+
     /// Hears a ping, perhaps its own.
     pub fn hear(&mut self, now: Duration, ping: &ControllerPing) -> Found {
         if ping.controller == self.me {
@@ -108,7 +113,12 @@ mod tests {
     }
 
     fn ping(name: &str, life: u64) -> ControllerPing {
-        ControllerPing { controller: ControllerId(name.into()), enabled: true, incarnation: Incarnation(life) }
+        ControllerPing {
+            controller: ControllerId(name.into()),
+            enabled: true,
+            incarnation: Incarnation(life),
+            heard: None,
+        }
     }
 
     fn peers() -> Peers {

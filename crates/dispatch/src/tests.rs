@@ -271,7 +271,12 @@ async fn limits_are_shared_by_those_who_ping() {
     let (dispatch, _wire, _cancel) = among(Config::default());
     let limits = |dispatch: &Dispatch| [0, 1, 60].map(|limit| dispatch.share(limit));
     assert_eq!(limits(&dispatch), [0, 1, 60]);
-    let other = ControllerPing { controller: ControllerId("1".into()), enabled: true, incarnation: Incarnation(1) };
+    let other = ControllerPing {
+        controller: ControllerId("1".into()),
+        enabled: true,
+        incarnation: Incarnation(1),
+        heard: None,
+    };
     dispatch.hear_controller(&other);
     assert_eq!(limits(&dispatch), [0, 1, 36], "a fifth more than the half");
     tokio::time::sleep(Duration::from_secs(12)).await;
@@ -281,7 +286,12 @@ async fn limits_are_shared_by_those_who_ping() {
 #[tokio::test(start_paused = true)]
 async fn a_controller_that_does_not_hear_itself_says_so() {
     let (dispatch, _wire, _cancel) = among(Config::default());
-    let own = ControllerPing { controller: ControllerId("0".into()), enabled: true, incarnation: Incarnation(7) };
+    let own = ControllerPing {
+        controller: ControllerId("0".into()),
+        enabled: true,
+        incarnation: Incarnation(7),
+        heard: None,
+    };
     assert!(dispatch.hears_itself(), "it has hardly begun");
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert!(!dispatch.hears_itself());
@@ -292,7 +302,12 @@ async fn a_controller_that_does_not_hear_itself_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_gives_way_to_its_namesake() {
     let (dispatch, _wire, _cancel) = among(Config::default());
-    let other = ControllerPing { controller: ControllerId("0".into()), enabled: true, incarnation: Incarnation(6) };
+    let other = ControllerPing {
+        controller: ControllerId("0".into()),
+        enabled: true,
+        incarnation: Incarnation(6),
+        heard: None,
+    };
     let displaced = tokio::time::timeout(Duration::from_secs(5), dispatch.displaced());
     let pinging = async {
         loop {

@@ -1,8 +1,10 @@
-//! Controllers and invokers on a real Kafka and a real PostgreSQL, with NGINX in
-//! front: each a process that can be killed and started again.
+//! Controllers and invokers on a real Kafka and a real PostgreSQL (or a server of
+//! CouchDB's protocol), with NGINX in front: each a process that can be killed
+//! and started again.
 
 use std::{
     net::SocketAddr,
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
@@ -10,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{Builder, Client, GUEST, Kafka, Nginx, Origin, Postgres, SYSTEM, Server, Stopped, eventually};
+use crate::{
+    Builder, Client, CouchDb, GUEST, Kafka, Nginx, Origin, Postgres, SYSTEM, Server, Stopped, binary_path, eventually,
+};
 
 /// Longest that all processes may take until they know each other.
 const WHOLE: Duration = Duration::from_secs(120);
@@ -20,6 +24,12 @@ const MEMORY: &str = "1 GB";
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 /// The one of this process, while any test has it.
 static SHARED: Mutex<Weak<Mutex<Cluster>>> = Mutex::new(Weak::new());
+/// The one on three brokers, likewise.
+static COPIED: Mutex<Weak<Mutex<Cluster>>> = Mutex::new(Weak::new());
+/// A namespace of that one.
+pub const TENANT: &str = "tenant";
+/// Brokers of that one.
+const BROKERS: usize = 3;
 
 /// A running cluster. It ends with this value.
 pub struct Cluster {
@@ -27,8 +37,14 @@ pub struct Cluster {
     controllers: Vec<Seat>,
     invokers: Vec<Seat>,
     kafka: Arc<Kafka>,
-    database: Arc<Postgres>,
+    keeper: Keeper,
     store: String,
+}
+
+/// What keeps entities and records.
+enum Keeper {
+    Postgres(Arc<Postgres>),
+    CouchDb(&'static CouchDb),
 }
 
 /// Where a process of the cluster is, or is to be.
@@ -59,26 +75,44 @@ impl Cluster {
         Cluster::with(controllers, invokers, |settings| settings)
     }
 
-    /// The same, on a database that keeps what it took when it is killed.
-    #[track_caller]
-    pub fn durable(controllers: usize, invokers: usize) -> Cluster {
-        Cluster::on(Arc::new(Postgres::durable()), controllers, invokers, |settings| settings)
-    }
-
     /// The same, with further settings for all processes.
     #[track_caller]
     pub fn with(controllers: usize, invokers: usize, more: impl Fn(Builder) -> Builder) -> Cluster {
-        Cluster::on(Postgres::shared(), controllers, invokers, more)
+        Cluster::on(Kafka::shared(), Keeper::Postgres(Postgres::shared()), controllers, invokers, more)
+    }
+
+    /// The same, on a database that keeps what it took when it is killed.
+    #[track_caller]
+    pub fn durable(controllers: usize, invokers: usize) -> Cluster {
+        let keeper = Keeper::Postgres(Arc::new(Postgres::durable()));
+        Cluster::on(Kafka::shared(), keeper, controllers, invokers, |settings| settings)
+    }
+
+    /// The same, on a server of CouchDB's protocol.
+    #[track_caller]
+    pub fn on_couchdb(controllers: usize, invokers: usize) -> Cluster {
+        Cluster::on(Kafka::shared(), Keeper::CouchDb(CouchDb::shared()), controllers, invokers, |settings| settings)
     }
 
     #[track_caller]
-    fn on(database: Arc<Postgres>, controllers: usize, invokers: usize, more: impl Fn(Builder) -> Builder) -> Cluster {
-        let kafka = Kafka::shared();
-        let store = database.database();
+    fn on(
+        kafka: Arc<Kafka>,
+        keeper: Keeper,
+        controllers: usize,
+        invokers: usize,
+        more: impl Fn(Builder) -> Builder,
+    ) -> Cluster {
+        let store = match &keeper {
+            Keeper::Postgres(database) => database.database(),
+            Keeper::CouchDb(database) => database.url(),
+        };
         let prefix = format!("test{}-{}-", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let settings = || {
-            let settings = database.serving(&store).flag("--kafka", &kafka.brokers()).flag("--topic-prefix", &prefix);
-            more(settings)
+            let settings = match &keeper {
+                Keeper::Postgres(database) => database.serving(&store),
+                Keeper::CouchDb(_) => Builder::default().flag("--store", &store),
+            };
+            more(settings.flag("--kafka", &kafka.brokers()).flag("--topic-prefix", &prefix))
         };
         let controllers = (0..controllers)
             .map(|id| Seat::start(settings().controller(&id.to_string()).flag("--trusted-proxy", "127.0.0.1")))
@@ -96,7 +130,7 @@ impl Cluster {
             .collect();
         let addresses: Vec<SocketAddr> = controllers.iter().map(|seat| seat.server().address()).collect();
         let nginx = Nginx::start(&addresses);
-        let mut cluster = Cluster { nginx, controllers, invokers, kafka, database, store };
+        let mut cluster = Cluster { nginx, controllers, invokers, kafka, keeper, store };
         cluster.heal();
         cluster
     }
@@ -106,13 +140,20 @@ impl Cluster {
     /// drop it stops it.
     #[track_caller]
     pub fn shared() -> Arc<Mutex<Cluster>> {
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(running) = shared.upgrade() {
-            return running;
-        }
-        let started = Arc::new(Mutex::new(Cluster::start(2, 3)));
-        *shared = Arc::downgrade(&started);
-        started
+        sharing(&SHARED, || Cluster::start(2, 3))
+    }
+
+    /// Another one, on three brokers of its own that copy to each other: two
+    /// controllers and two invokers. The namespace [`TENANT`] has a topic of its own.
+    #[track_caller]
+    pub fn copied() -> Arc<Mutex<Cluster>> {
+        sharing(&COPIED, || {
+            let (kafka, keeper) = (Arc::new(Kafka::cluster(BROKERS)), Keeper::Postgres(Postgres::shared()));
+            Cluster::on(kafka, keeper, 2, 2, |settings| {
+                let settings = settings.flag("--topic-replication", &BROKERS.to_string());
+                settings.flag("--topic-of", &format!("{TENANT}=tenant-jobs"))
+            })
+        })
     }
 
     /// Has it for one test, whole again whatever the one before did to it.
@@ -142,7 +183,12 @@ impl Cluster {
         eventually(WHOLE, || {
             let known = controller.anyone().get("/invokers").json();
             let up = known.as_object().map_or(0, |all| all.values().filter(|state| *state == "up").count());
-            if up == count { Ok(()) } else { Err(format!("{known}; the controller says:\n{}", controller.output())) }
+            if up == count {
+                return Ok(());
+            }
+            let invokers = self.invokers.iter().filter_map(|seat| seat.server.as_ref());
+            let said: String = invokers.map(|invoker| invoker.output() + "\n").collect();
+            Err(format!("{known}; the controller says:\n{}\nthe invokers:\n{said}", controller.output()))
         });
     }
 
@@ -238,8 +284,39 @@ impl Cluster {
     }
 
     /// Its database server.
+    #[track_caller]
     pub fn database(&self) -> &Postgres {
-        &self.database
+        match &self.keeper {
+            Keeper::Postgres(database) => database,
+            Keeper::CouchDb(_) => panic!("it is on CouchDB"),
+        }
+    }
+
+    /// `uuid:key` of a new user with these limits, as `wskadmin` names them.
+    #[track_caller]
+    pub fn user(&self, name: &str, limits: &str) -> String {
+        let key = self.administer(&format!("user create {name}"));
+        self.administer(&format!("limits set {name} {limits}"));
+        key
+    }
+
+    /// Asks the store, as whoever administers it from a machine of the cluster.
+    #[track_caller]
+    fn administer(&self, line: &str) -> String {
+        let mut command = Command::new(binary_path());
+        // Of no server, least of all of one of whoever runs the tests.
+        let nowhere = self.controllers[0].settings.data_dir().join("none");
+        command
+            .args(["admin", "--store", &self.store, "--data-dir"])
+            .arg(nowhere)
+            .args(line.split_whitespace())
+            .stdin(Stdio::null());
+        if let Keeper::Postgres(database) = &self.keeper {
+            command.env("WHISKER_STORE_PASSWORD", database.password());
+        }
+        let output = command.output().expect("the binary starts");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 
     /// The URL of its store, without password.
@@ -251,4 +328,16 @@ impl Cluster {
 #[track_caller]
 fn take(seat: &mut Seat) -> Server {
     seat.server.take().expect("it was ended before")
+}
+
+/// The one that is running, or a new one.
+#[track_caller]
+fn sharing(shared: &Mutex<Weak<Mutex<Cluster>>>, start: impl FnOnce() -> Cluster) -> Arc<Mutex<Cluster>> {
+    let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(running) = shared.upgrade() {
+        return running;
+    }
+    let started = Arc::new(Mutex::new(start()));
+    *shared = Arc::downgrade(&started);
+    started
 }

@@ -32,8 +32,24 @@ pub fn pause(time: Duration) {
 }
 
 /// Waits until a minute of the clock has just begun, since rates are counted by it.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock on the wall")]
 pub fn wait_for_minute() {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    pause(Duration::from_secs(61) - Duration::from_secs(now.as_secs() % 60));
+    pause(Duration::from_secs(61) - Duration::from_secs(wall().as_secs() % 60));
+}
+
+/// Does what belongs into one minute of the clock, in the second half of it, so
+/// that the next one is near; again if the minute ended meanwhile.
+pub fn within_a_minute<T>(mut act: impl FnMut() -> T) -> T {
+    loop {
+        pause(Duration::from_secs(30).saturating_sub(Duration::from_secs(wall().as_secs() % 60)));
+        let minute = wall().as_secs() / 60;
+        let done = act();
+        if wall().as_secs() / 60 == minute {
+            return done;
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock on the wall")]
+fn wall() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -165,6 +165,28 @@ impl Kafka {
         self.await_ready(broker);
     }
 
+    /// Ends all brokers at once, as a power cut would.
+    pub fn kill_all(&self) {
+        (0..self.brokers.len()).for_each(|broker| self.kill(broker));
+    }
+
+    /// Starts all brokers again: they need each other.
+    #[track_caller]
+    pub fn resume_all(&self) {
+        self.brokers.iter().for_each(Broker::spawn);
+        (0..self.brokers.len()).for_each(|broker| self.await_ready(broker));
+    }
+
+    /// Has all brokers hang.
+    pub fn freeze_all(&self) {
+        (0..self.brokers.len()).for_each(|broker| self.freeze(broker));
+    }
+
+    /// Lets all go on.
+    pub fn thaw_all(&self) {
+        (0..self.brokers.len()).for_each(|broker| self.thaw(broker));
+    }
+
     /// Has a broker hang: it takes connections and says nothing any more.
     pub fn freeze(&self, broker: usize) {
         self.brokers[broker].signal(Signal::STOP);

@@ -12,9 +12,6 @@ use whisker_testkit::{GUEST, Origin, SYSTEM};
 /// Documents that play at once.
 const AT_ONCE: usize = 4;
 
-/// How often documents are played on a cluster before what went otherwise counts.
-const TRIES: usize = 3;
-
 /// Those that need no settings of their own.
 pub fn plain() -> Vec<PathBuf> {
     let paths = Document::scenario_paths();
@@ -41,25 +38,11 @@ const ONE_INVOKER: [&str; 4] = [
     "state stays in a warm container",
 ];
 
-/// What went otherwise on a cluster, each time that it was tried: one controller
-/// hears some milliseconds later what another one wrote.
-pub fn failures_on_cluster(origin: &Origin) -> Vec<String> {
+/// What went otherwise on a cluster, of what one promises.
+pub fn failures_on_cluster(origin: &Origin, paths: Vec<PathBuf>) -> Vec<String> {
     let promised = |failure: &String| !ONE_INVOKER.iter().any(|scenario| failure.contains(scenario));
-    let mut left = plain();
-    let mut failures = Vec::new();
-    for _ in 0..TRIES {
-        failures = failures_at(origin, left.clone());
-        failures.retain(|failure| promised(failure) && !is_outside(failure));
-        if failures.is_empty() {
-            break;
-        }
-        eprintln!("tried again:\n{}", failures.join("\n"));
-        left.retain(|path| {
-            let group = format!("{}: ", Document::read(path).group);
-            failures.iter().any(|failure| failure.starts_with(&group))
-        });
-    }
-    failures
+    let failures = failures_at(origin, paths);
+    failures.into_iter().filter(|failure| promised(failure) && !is_outside(failure)).collect()
 }
 
 /// Plays documents side by side; what went otherwise, in words.

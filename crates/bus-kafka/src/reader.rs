@@ -48,6 +48,11 @@ const ASK: Duration = Duration::from_secs(5);
 /// How long one that was fenced off listens for who has its name now: some pings.
 const FENCED: Duration = Duration::from_secs(3);
 
+/// How long a reader that was given nothing waits before it asks again.
+const GIVEN_NOTHING: Duration = Duration::from_secs(3);
+/// How often it asks where others may have all there is.
+const ASKED_AMONG_OTHERS: u32 = 2;
+
 /// What a reader's topics carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -99,6 +104,8 @@ impl Reader {
             paused: false,
             last_message: Instant::now(),
             last_commit: Instant::now(),
+            empty: None,
+            asked: 0,
         };
         let thread = thread::Builder::new().name(format!("bus {group}")).spawn(|| work.run()).map_err(Error::Thread)?;
         Ok(Reader { stop, thread: Some(thread) })
@@ -293,6 +300,9 @@ struct Work {
     paused: bool,
     last_message: Instant,
     last_commit: Instant,
+    /// When it was given nothing at all, and how often it has asked again.
+    empty: Option<Instant>,
+    asked: u32,
 }
 
 impl Work {
@@ -336,6 +346,7 @@ impl Work {
                 Some(Err(error)) => tracing::debug!(%error, "Nothing could be read for the moment"),
             }
             self.take_changes();
+            self.ask_again();
             self.learn();
             if self.last_commit.elapsed() >= COMMIT {
                 self.commit_progress();
@@ -354,6 +365,7 @@ impl Work {
             self.shared.inbox().revoked(&part);
         }
         self.new.clear();
+        self.empty = None;
         let fenced = Instant::now();
         while fenced.elapsed() < FENCED && !self.is_over() && !self.shared.inbox().has_successor() {
             thread::park_timeout(POLL);
@@ -385,6 +397,10 @@ impl Work {
                 Change::Assigned(parts) => {
                     tracing::info!(?parts, "Reading");
                     self.new.extend(parts);
+                    self.empty = (self.new.is_empty() && self.parts.is_empty()).then(Instant::now);
+                    if self.empty.is_none() {
+                        self.asked = 0;
+                    }
                     // Kafka's client has resumed them.
                     self.paused = false;
                 }
@@ -397,6 +413,28 @@ impl Work {
                     }
                 }
             }
+        }
+    }
+
+    /// Joins anew after it was given nothing. Brokers learn one after the other of
+    /// a topic that was just made: who forms the group meanwhile shares out
+    /// nothing, and Kafka's client sees no reason to do so again.
+    fn ask_again(&mut self) {
+        let most = match self.kind {
+            Kind::Activations => u32::MAX,
+            Kind::Apart | Kind::Retries => ASKED_AMONG_OTHERS,
+            Kind::InStead => 0,
+        };
+        if self.asked >= most || self.empty.is_none_or(|since| since.elapsed() < GIVEN_NOTHING) {
+            return;
+        }
+        self.asked += 1;
+        self.empty = None;
+        self.consumer.unsubscribe();
+        let names: Vec<&str> = self.seat.topics.iter().map(String::as_str).collect();
+        if let Err(error) = self.consumer.subscribe(&names) {
+            tracing::warn!(%error, "A group could not be joined again");
+            self.empty = Some(Instant::now());
         }
     }
 

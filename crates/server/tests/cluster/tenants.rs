@@ -46,7 +46,7 @@ fn what_fails_is_tried_again_and_its_letter_is_posted_though_its_controller_died
     let cluster = Cluster::copied();
     let mut cluster = Cluster::whole(&cluster);
     let guest = cluster.controller(1).guest();
-    guest.action("told", &source("python:default", "def main(args): return args"));
+    guest.action("told", &source("python:default", "def main(args): return {'heard': args}"));
     guest.put("triggers/lost?overwrite=true", &json!({})).expect(200);
     let rule = json!({"trigger": "/_/lost", "action": "/_/told"});
     guest.put("rules/lost-told?overwrite=true", &rule).expect(200);

@@ -2,7 +2,8 @@
 // the certificate in the files TLS_CERT and TLS_KEY. Says the port on standard
 // output, and ends when standard input does: whoever started it may be killed
 // and leaves nothing behind. A line `cut` there cuts all connections and all
-// further ones at once, until a line `mend`.
+// further ones at once, until a line `mend`. A line `documents dbs/…/colls/…` has
+// it say on one line what it keeps there.
 //
 // It has no keys. So each request is checked here, against the key in
 // COSMOS_KEY, as the documentation of Cosmos DB says that requests are signed.
@@ -65,6 +66,11 @@ server.on('connection', (connection) => {
   }
 });
 readline.createInterface({ input: process.stdin }).on('line', (line) => {
+  if (line.startsWith('documents ')) {
+    const url = `/${line.slice('documents '.length)}/docs`;
+    handle({ method: 'GET', url, headers: {} }, { setHeader: () => {}, end: (body) => console.log(body) });
+    return;
+  }
   cut = line === 'cut';
   if (cut) {
     connections.forEach((connection) => connection.destroy());

@@ -9,6 +9,7 @@
 
 pub mod code;
 pub mod cut;
+pub mod keys;
 pub mod record;
 pub mod shape;
 pub mod storable;

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use whisker_entity::{EntityName, NamespaceLimits, Subject};
 use whisker_store::{Error, Registered};
 
-use crate::corrupt;
+use crate::{corrupt, keys::Keys};
 
 /// How the ids of limits end.
 pub const LIMITS: &str = "/limits";
@@ -18,7 +18,7 @@ enum Unknown {
 }
 
 /// A subject, or limits of a namespace, by the id of its document.
-pub fn registered(id: &str, document: Value) -> Result<Registered, Error> {
+pub fn registered(keys: &Keys, id: &str, document: Value) -> Result<Registered, Error> {
     if let Some(namespace) = id.strip_suffix(LIMITS) {
         let namespace = EntityName::new(namespace).map_err(|e| corrupt(id, e))?;
         let limits = serde_json::from_value(document).map_err(|e| corrupt(id, e))?;
@@ -26,14 +26,15 @@ pub fn registered(id: &str, document: Value) -> Result<Registered, Error> {
     }
     match document {
         Value::Object(document) if document.contains_key("namespaces") => {
-            read_subject(id, document).map(Registered::Subject)
+            read_subject(keys, id, document).map(Registered::Subject)
         }
         _ => Err(corrupt(id, Unknown::Kind)),
     }
 }
 
-/// The subject of a document that has one.
-pub fn read_subject(id: &str, document: Map<String, Value>) -> Result<Subject, Error> {
+/// The subject of a document that has one, with its keys in clear.
+pub fn read_subject(keys: &Keys, id: &str, mut document: Map<String, Value>) -> Result<Subject, Error> {
+    keys.open(id, &mut document)?;
     let subject: Subject = serde_json::from_value(Value::Object(document)).map_err(|e| corrupt(id, e))?;
     if subject.subject != id {
         return Err(corrupt(id, Unknown::Name(subject.subject)));

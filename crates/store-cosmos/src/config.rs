@@ -3,6 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use percent_encoding::percent_decode_str;
+use whisker_documents::keys::Users;
+use whisker_secrets::Seals;
 
 use crate::signature::Key;
 
@@ -23,6 +25,10 @@ pub struct Config {
     pub connections: usize,
     /// Certificates (PEM) to trust in the place of the system's.
     pub ca: Option<PathBuf>,
+    /// How users' keys are kept.
+    pub users: Users,
+    /// What they are sealed with, if they are to be, and opened.
+    pub seals: Seals,
 }
 
 /// The containers, by their names: OpenWhisk's three, and one for large code.
@@ -54,8 +60,11 @@ pub enum InvalidUrl {
     #[error("the account's key is given apart from the URL, in base64 as Azure shows it")]
     Key,
     /// A parameter that is not known.
-    #[error("{0:?} is no parameter here: whisks, activations, subjects, code, patience and ca are")]
+    #[error("{0:?} is no parameter here: whisks, activations, subjects, code, users, patience and ca are")]
     Parameter(String),
+    /// Users' keys are not kept so.
+    #[error("users is clear or sealed, not {0:?}")]
+    Users(String),
     /// A parameter whose value makes no sense.
     #[error("{0} cannot have this value")]
     Value(&'static str),
@@ -66,8 +75,9 @@ impl Config {
     /// is always TLS, on port 443 unless another is named.
     ///
     /// Parameters: `whisks`, `activations`, `subjects` and `code`, names of
-    /// containers; `patience` (`900ms`, `5s`), and `ca`, a file. The key is
-    /// given apart: a URL is shown and logged in too many places.
+    /// containers; `users` (`clear`, `sealed`), `patience` (`900ms`, `5s`), and
+    /// `ca`, a file. The key is given apart: a URL is shown and logged in too
+    /// many places.
     pub fn parse(url: &str, key: Option<&str>) -> Result<Self, InvalidUrl> {
         let rest = url.strip_prefix("cosmos://").ok_or(InvalidUrl::Scheme)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -92,6 +102,8 @@ impl Config {
             patience: whisker_remote::PATIENCE,
             connections: 32,
             ca: None,
+            users: Users::default(),
+            seals: Seals::default(),
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (parameter, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -105,6 +117,7 @@ impl Config {
                     config.patience = whisker_remote::patience(&value).ok_or(InvalidUrl::Value("patience"))?
                 }
                 "ca" => config.ca = Some(value.into()),
+                "users" => config.users = Users::parse(&value).ok_or(InvalidUrl::Users(value))?,
                 other => return Err(InvalidUrl::Parameter(other.to_owned())),
             }
         }
@@ -141,6 +154,8 @@ mod tests {
         assert_eq!((&*config.containers.whisks, &*config.containers.subjects), ("w", "subjects"));
         assert_eq!(config.patience, Duration::from_secs(5));
         assert_eq!(config.place(), "https://me.documents.azure.com:444/ow");
+        assert_eq!(config.users, Users::Clear);
+        assert_eq!(Config::parse("cosmos://db/ow?users=sealed", KEY).unwrap().users, Users::Sealed);
     }
 
     #[test]
@@ -154,6 +169,7 @@ mod tests {
             ("cosmos://host/db", Some("s3cret!"), "base64"),
             ("cosmos://host/db?prefix=a", KEY, "\"prefix\""),
             ("cosmos://host/db?patience=soon", KEY, "patience"),
+            ("cosmos://host/db?users=Sealed", KEY, "not \"Sealed\""),
         ] {
             let error = Config::parse(url, key).unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("czNj") && !error.contains("s3cret"), "{url}: {error}");

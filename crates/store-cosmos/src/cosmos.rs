@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use whisker_documents::code::Places;
+use whisker_documents::{code::Places, keys::Keys};
 
 use crate::{
     Config, OpenError,
@@ -22,6 +22,7 @@ pub struct Cosmos {
     pub(crate) subjects: Arc<Container>,
     pub(crate) pieces: Arc<Container>,
     pub(crate) places: Places,
+    pub(crate) keys: Keys,
     /// Held while a subject is written, so that of this process's claims to a
     /// namespace one wins.
     pub(crate) claiming: Mutex<()>,
@@ -33,6 +34,7 @@ impl Cosmos {
     /// Opens the containers, and makes what is missing of them and of their
     /// database.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        let keys = Keys::new(config.users, &config.seals)?;
         let client = Arc::new(Client::new(config)?);
         let container = |name: &str| Arc::new(Container::new(client.clone(), &config.database, name));
         let names = &config.containers;
@@ -47,6 +49,7 @@ impl Cosmos {
         pieces.ensure(&[]).await?;
         Ok(Self {
             places: Places::new(),
+            keys,
             claiming: Mutex::new(()),
             whisks_feed: Feed::new(whisks.clone(), true),
             subjects_feed: Feed::new(subjects.clone(), false),

@@ -21,6 +21,8 @@
 //!   store of attachments; here it is in a container of its own, in pieces.
 //! - **Records** are written each by itself, sixteen at a time: each is a
 //!   partition of its own, and nothing joins writes across partitions.
+//! - **Users' keys** are as OpenWhisk reads them, or sealed where that was
+//!   chosen: `whisker_documents::keys`.
 //!
 //! # What it promises
 //!
@@ -56,3 +58,4 @@ pub use config::{Config, Containers, InvalidUrl};
 pub use cosmos::Cosmos;
 pub use error::{Failure, OpenError};
 pub use signature::Key;
+pub use whisker_documents::keys::Users;

@@ -10,7 +10,7 @@ use whisker_documents::{
     subject::{LIMITS, every_limit, lenient, read_subject, registered},
 };
 use whisker_entity::{AuthKey, EntityName, Identity, Namespace, NamespaceLimits, Subject};
-use whisker_store::{Changes, Cursor, Error, Page, Portion, Registered, Scan, Subjects};
+use whisker_store::{Changes, Cursor, Error, Page, Portion, Registered, Renewed, Scan, Subjects};
 
 use crate::{
     Cosmos,
@@ -21,6 +21,8 @@ use crate::{
 
 /// How often a write of a document is tried that others change meanwhile.
 const TRIES: usize = 8;
+/// What one step of a renewal looks at.
+const RENEWED: Portion = Portion { limit: 50, max_bytes: 8 << 20 };
 
 /// What a document says of a namespace.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -44,7 +46,7 @@ impl Subjects for Cosmos {
     }
 
     async fn get(&self, subject: &str) -> Result<Subject, Error> {
-        read_subject(subject, self.document(subject).await?.ok_or(Error::Missing)?.0)
+        read_subject(&self.keys, subject, self.document(subject).await?.ok_or(Error::Missing)?.0)
     }
 
     /// Others may claim a namespace at the same moment, on another server. So
@@ -68,7 +70,7 @@ impl Subjects for Cosmos {
             before.clone_from(&held);
             let mut document = held.unwrap_or_default();
             document.insert("subject".into(), json!(subject.subject));
-            document.insert("namespaces".into(), json!(subject.namespaces));
+            document.insert("namespaces".into(), self.keys.kept(&subject.namespaces));
             document.remove("blocked");
             if subject.blocked {
                 document.insert("blocked".into(), json!(true));
@@ -155,9 +157,28 @@ impl Subjects for Cosmos {
         let (rows, next) = self.subjects.step(after, portion).await?;
         let items = rows.into_iter().map(|row| {
             let document = serde_json::from_str(row.text.get()).map_err(|e| corrupt(&row.id, e))?;
-            registered(&row.id, Value::Object(seen(document, false)))
+            registered(&self.keys, &row.id, Value::Object(seen(document, false)))
         });
         Ok(Scan { items: items.collect(), next })
+    }
+
+    async fn renew(&self, after: Option<&Cursor>) -> Result<Renewed, Error> {
+        let (rows, next) = self.subjects.step(after, RENEWED).await?;
+        let mut renewed = Renewed { next, ..Renewed::default() };
+        for row in rows {
+            let written = match held(&row.id, row.text.get()) {
+                // Limits, and what is neither, have no keys.
+                Ok((document, _)) if !document.contains_key("namespaces") => Ok(false),
+                Ok(held) => self.renew_one(&row.id, held).await,
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok(written) => renewed.written += u64::from(written),
+                Err(Error::Corrupt(name, _)) => renewed.left.push(name),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(renewed)
     }
 
     fn changes(&self) -> Changes {
@@ -172,6 +193,10 @@ struct Contested;
 #[derive(Debug, thiserror::Error)]
 #[error("several subjects own it")]
 struct Several;
+
+#[derive(Debug, thiserror::Error)]
+#[error("its _etag is missing")]
+struct NoEtag;
 
 impl Cosmos {
     async fn document(&self, id: &str) -> Result<Option<Held>, Error> {
@@ -220,6 +245,28 @@ impl Cosmos {
             .collect()
     }
 
+    /// Writes a subject whose keys are kept otherwise than they would be now;
+    /// whether that was so.
+    async fn renew_one(&self, id: &str, (mut document, mut etag): Held) -> Result<bool, Error> {
+        let key = escaped(id)?;
+        let _claiming = self.claiming.lock().await;
+        for _ in 0..TRIES {
+            if !self.keys.renew(id, &mut document)? {
+                return Ok(false);
+            }
+            match self.subjects.replace(&key, &etag, kept(&key, document)).await.map_err(Error::from) {
+                // Others wrote it, or took it away.
+                Err(Error::Stale | Error::Missing) => {}
+                other => return other.map(|_| true),
+            }
+            (document, etag) = match self.document(id).await? {
+                Some(there) => there,
+                None => return Ok(false),
+            };
+        }
+        Err(Error::Unavailable(Box::new(Contested)))
+    }
+
     /// The identity in the one namespace that is wanted.
     async fn identity(&self, member: &str, value: &str, wanted: impl Fn(&Owned) -> bool) -> Result<Identity, Error> {
         let mut found: Vec<(String, Owned)> = Vec::new();
@@ -229,7 +276,10 @@ impl Cosmos {
             }
             let owned = document.get("namespaces").and_then(Value::as_array).into_iter().flatten();
             let owned = owned.filter_map(|owned| Owned::deserialize(owned).ok()).filter(&wanted);
-            found.extend(owned.map(|owned| (id.clone(), owned)));
+            for owned in owned {
+                let key = self.keys.opened(&id, &owned.uuid, owned.key)?;
+                found.push((id.clone(), Owned { key, ..owned }));
+            }
         }
         found.dedup();
         let Some((id, owned)) = found.pop() else { return Err(Error::Missing) };
@@ -253,6 +303,13 @@ impl Cosmos {
         }
         Ok(false)
     }
+}
+
+/// A document that a query found, with its ETag.
+fn held(id: &str, text: &str) -> Result<Held, Error> {
+    let document: Map<String, Value> = serde_json::from_str(text).map_err(|e| corrupt(id, e))?;
+    let etag = document.get("_etag").and_then(Value::as_str).ok_or_else(|| corrupt(id, NoEtag))?.to_owned();
+    Ok((seen(document, false), etag))
 }
 
 /// A document, as Cosmos DB keeps it.

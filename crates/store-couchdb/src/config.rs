@@ -3,6 +3,8 @@
 use std::{fmt, path::PathBuf, time::Duration};
 
 use percent_encoding::percent_decode_str;
+use whisker_documents::keys::Users;
+use whisker_secrets::Seals;
 
 /// Where a CouchDB is, and how it is used.
 #[derive(Clone)]
@@ -19,6 +21,10 @@ pub struct Config {
     pub connections: usize,
     /// Certificates (PEM) to trust in the place of the system's.
     pub ca: Option<PathBuf>,
+    /// How users' keys are kept.
+    pub users: Users,
+    /// What they are sealed with, if they are to be, and opened.
+    pub seals: Seals,
 }
 
 /// OpenWhisk's three databases, by their names.
@@ -45,11 +51,14 @@ pub enum InvalidUrl {
     #[error("user and password are written as user:password@, percent-encoded; the password may be given apart")]
     Credentials,
     /// A parameter that is not known.
-    #[error("{0:?} is no parameter here: prefix, whisks, activations, subjects, patience and ca are")]
+    #[error("{0:?} is no parameter here: prefix, whisks, activations, subjects, users, patience and ca are")]
     Parameter(String),
     /// A parameter whose value makes no sense.
     #[error("{0} cannot have this value")]
     Value(&'static str),
+    /// Users' keys are not kept so.
+    #[error("users is clear or sealed, not {0:?}")]
+    Users(String),
     /// A name that CouchDB does not allow.
     #[error("{0:?} is no name of a database: a lower-case letter, then those, digits and any of _$()+-")]
     Database(String),
@@ -63,8 +72,8 @@ impl Config {
     ///
     /// `couchdbs` is the same over TLS. Parameters: `prefix` of all databases'
     /// names, or `whisks`, `activations`, `subjects` for a whole name each;
-    /// `patience` (`900ms`, `5s`), and `ca`, a file. A password that is given
-    /// apart takes the place of the URL's.
+    /// `users` (`clear`, `sealed`), `patience` (`900ms`, `5s`), and `ca`, a file.
+    /// A password that is given apart takes the place of the URL's.
     pub fn parse(url: &str, password: Option<&str>) -> Result<Self, InvalidUrl> {
         let (scheme, rest) = match (url.strip_prefix("couchdb://"), url.strip_prefix("couchdbs://")) {
             (Some(rest), _) => ("http", rest),
@@ -110,6 +119,8 @@ impl Config {
             patience: parameters.patience.unwrap_or(whisker_remote::PATIENCE),
             connections: 32,
             ca: parameters.ca,
+            users: parameters.users,
+            seals: Seals::default(),
         })
     }
 }
@@ -131,6 +142,8 @@ impl fmt::Debug for Config {
             .field("patience", &self.patience)
             .field("connections", &self.connections)
             .field("ca", &self.ca)
+            .field("users", &self.users)
+            .field("seals", &self.seals)
             .finish()
     }
 }
@@ -144,6 +157,7 @@ struct Parameters {
     subjects: Option<String>,
     patience: Option<Duration>,
     ca: Option<PathBuf>,
+    users: Users,
 }
 
 impl Parameters {
@@ -157,6 +171,7 @@ impl Parameters {
             "subjects" => self.subjects = Some(value),
             "patience" => self.patience = Some(whisker_remote::patience(&value).ok_or(InvalidUrl::Value("patience"))?),
             "ca" => self.ca = Some(value.into()),
+            "users" => self.users = Users::parse(&value).ok_or(InvalidUrl::Users(value))?,
             other => return Err(InvalidUrl::Parameter(other.to_owned())),
         }
         Ok(())
@@ -207,6 +222,8 @@ mod tests {
         let named = Config::parse("couchdb://db/?prefix=a_&whisks=my-whisks", None).unwrap();
         assert_eq!(named.databases.whisks, "my-whisks");
         assert_eq!(named.databases.subjects, "a_subjects");
+        assert_eq!(named.users, Users::Clear);
+        assert_eq!(Config::parse("couchdb://db/?users=sealed", None).unwrap().users, Users::Sealed);
         for url in ["couchdb://u@db", "couchdb://u:other@db"] {
             let apart = Config::parse(url, Some("p@ss")).unwrap();
             assert_eq!(apart.credentials, Some(("u".into(), "p@ss".into())), "{url}");
@@ -224,6 +241,7 @@ mod tests {
             ("couchdb://u:s3cret@db/?prefix=Whisk_", "lower-case"),
             ("couchdb://u:s3cret@db/?patience=soon", "patience"),
             ("couchdb://u:s3cret@db/?connections=4", "no parameter"),
+            ("couchdb://u:s3cret@db/?users=Sealed", "not \"Sealed\""),
         ] {
             let error = Config::parse(url, None).unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("s3cret"), "{url}: {error}");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use whisker_documents::code::Places;
+use whisker_documents::{code::Places, keys::Keys};
 
 use crate::{Config, OpenError, client::Client, database::Database, designs, feed::Feed};
 
@@ -13,6 +13,7 @@ pub struct CouchDb {
     pub(crate) activations: Database,
     pub(crate) subjects: Database,
     pub(crate) places: Places,
+    pub(crate) keys: Keys,
     /// Held while a subject is written, so that of this process's claims to a
     /// namespace one wins.
     pub(crate) claiming: Mutex<()>,
@@ -24,6 +25,7 @@ impl CouchDb {
     /// Opens the databases, and makes what is missing of them and of their
     /// design documents.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
+        let keys = Keys::new(config.users, &config.seals)?;
         let client = Arc::new(Client::new(config)?);
         let database = |name: &str| Database::new(client.clone(), name);
         let names = &config.databases;
@@ -37,6 +39,7 @@ impl CouchDb {
         }
         Ok(Self {
             places: Places::new(),
+            keys,
             claiming: Mutex::new(()),
             whisks_feed: Feed::new(whisks.clone(), true),
             subjects_feed: Feed::new(subjects.clone(), false),

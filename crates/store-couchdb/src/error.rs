@@ -1,6 +1,7 @@
 //! What goes wrong with a CouchDB, and how the seam hears of it.
 
 use http::StatusCode;
+use whisker_documents::keys::NothingSeals;
 use whisker_remote::{TlsError, Trouble};
 use whisker_store::Error;
 
@@ -11,6 +12,9 @@ pub enum OpenError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Users' keys are to be sealed, and nothing seals.
+    #[error(transparent)]
+    Seals(#[from] NothingSeals),
     /// It does not answer, or refuses.
     #[error("{base} cannot be used")]
     Away {

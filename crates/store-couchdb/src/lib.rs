@@ -19,6 +19,8 @@
 //! - **Records** are written many at once, each by itself. A conflict means
 //!   that the record is there: the first one stays.
 //! - **Changes** by other servers are heard from CouchDB's feed.
+//! - **Users' keys** are as OpenWhisk reads them, or sealed where that was
+//!   chosen: `whisker_documents::keys`.
 //!
 //! # What it promises
 //!
@@ -51,3 +53,4 @@ mod subjects;
 pub use config::{Config, Databases, InvalidUrl};
 pub use couchdb::CouchDb;
 pub use error::{Failure, OpenError};
+pub use whisker_documents::keys::Users;

@@ -10,7 +10,7 @@ use whisker_documents::{
     subject::{LIMITS, every_limit, lenient, read_subject, registered},
 };
 use whisker_entity::{AuthKey, EntityName, Identity, Namespace, NamespaceLimits, Subject};
-use whisker_store::{Changes, Cursor, Error, Portion, Registered, Scan, Subjects};
+use whisker_store::{Changes, Cursor, Error, Portion, Registered, Renewed, Scan, Subjects};
 
 use crate::{
     CouchDb,
@@ -22,6 +22,8 @@ use crate::{
 
 /// How often a write of a document is tried that others change meanwhile.
 const TRIES: usize = 8;
+/// What one step of a renewal looks at.
+const RENEWED: Portion = Portion { limit: 50, max_bytes: 8 << 20 };
 
 /// What the view has of a namespace.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -46,7 +48,7 @@ impl Subjects for CouchDb {
     }
 
     async fn get(&self, subject: &str) -> Result<Subject, Error> {
-        read_subject(subject, self.document(subject).await?.ok_or(Error::Missing)?)
+        read_subject(&self.keys, subject, self.document(subject).await?.ok_or(Error::Missing)?)
     }
 
     /// Others may claim a namespace at the same moment, on another server,
@@ -70,7 +72,7 @@ impl Subjects for CouchDb {
             before.clone_from(&held);
             let mut document = held.unwrap_or_default();
             document.insert("subject".into(), json!(subject.subject));
-            document.insert("namespaces".into(), json!(subject.namespaces));
+            document.insert("namespaces".into(), self.keys.kept(&subject.namespaces));
             document.remove("blocked");
             if subject.blocked {
                 document.insert("blocked".into(), json!(true));
@@ -158,6 +160,28 @@ impl Subjects for CouchDb {
         self.registered(after, portion).await
     }
 
+    async fn renew(&self, after: Option<&Cursor>) -> Result<Renewed, Error> {
+        // Limits, and what is neither, have no keys.
+        let read = |id: &str, document| match document {
+            Value::Object(document) if document.contains_key("namespaces") => Some(Ok((id.to_owned(), document))),
+            _ => None,
+        };
+        let step = scan::step(&self.subjects, after, RENEWED, read).await?;
+        let mut renewed = Renewed { next: step.next, ..Renewed::default() };
+        for item in step.items {
+            let written = match item {
+                Ok((id, document)) => self.renew_one(&id, document).await,
+                Err(error) => Err(error),
+            };
+            match written {
+                Ok(written) => renewed.written += u64::from(written),
+                Err(Error::Corrupt(name, _)) => renewed.left.push(name),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(renewed)
+    }
+
     fn changes(&self) -> Changes {
         self.subjects_feed.changes()
     }
@@ -204,6 +228,33 @@ impl CouchDb {
         Err(Error::Unavailable(Box::new(Contested)))
     }
 
+    /// With its key in clear.
+    fn opened(&self, id: &str, owned: Owned) -> Result<Owned, Error> {
+        let key = self.keys.opened(id, &owned.uuid, owned.key)?;
+        Ok(Owned { key, ..owned })
+    }
+
+    /// Writes a subject whose keys are kept otherwise than they would be now;
+    /// whether that was so.
+    async fn renew_one(&self, id: &str, mut document: Map<String, Value>) -> Result<bool, Error> {
+        let _claiming = self.claiming.lock().await;
+        for _ in 0..TRIES {
+            if !self.keys.renew(id, &mut document)? {
+                return Ok(false);
+            }
+            match self.subjects.put(id, Value::Object(document).to_string()).await.map_err(Error::from) {
+                // Others wrote it, or took it away.
+                Err(Error::Stale) => {}
+                other => return other.map(|_| true),
+            }
+            document = match self.document(id).await? {
+                Some(there) => there,
+                None => return Ok(false),
+            };
+        }
+        Err(Error::Unavailable(Box::new(Contested)))
+    }
+
     /// The identity in the one namespace that is wanted.
     async fn identity(&self, what: &str, query: Query, wanted: impl Fn(&Owned) -> bool) -> Result<Identity, Error> {
         let rows: Rows<Owned> = self.subjects.view(designs::IDENTITIES, query.with("include_docs", true)).await?;
@@ -211,8 +262,13 @@ impl CouchDb {
         let Row { id, value: Some(owned), doc, .. } = rows.next().ok_or(Error::Missing)? else {
             return Err(Error::Missing);
         };
-        if rows.any(|row| row.id != id || row.value.as_ref() != Some(&owned)) {
-            return Err(corrupt(what, Unknown::Several));
+        let owned = self.opened(&id, owned)?;
+        for Row { id: other, value, .. } in rows {
+            // Twice the same may be sealed twice.
+            let value = value.map(|value| self.opened(&other, value)).transpose()?;
+            if other != id || value.as_ref() != Some(&owned) {
+                return Err(corrupt(what, Unknown::Several));
+            }
         }
         let key = AuthKey::parse(&format!("{}:{}", owned.uuid, owned.key)).map_err(|e| corrupt(&id, e))?;
         let limits = match doc {
@@ -254,7 +310,7 @@ impl CouchDb {
     }
 
     async fn registered(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Registered>, Error> {
-        scan::step(&self.subjects, after, portion, |id, document| Some(registered(id, document))).await
+        scan::step(&self.subjects, after, portion, |id, document| Some(registered(&self.keys, id, document))).await
     }
 }
 

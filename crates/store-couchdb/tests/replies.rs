@@ -12,8 +12,11 @@ use common::fake::{Fake, Reply, answer};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use whisker_store::{
-    Activations, Change, Changes, Entities, Error, Revision, Subjects,
-    testing::samples::{WHOLE, all_of, id, parse, record, records, sequence},
+    Activations, Change, Changes, Entities, Error, Renewed, Revision, Subjects,
+    testing::{
+        samples::{WHOLE, all_of, id, parse, record, records, sequence, subject},
+        sealed,
+    },
 };
 use whisker_store_couchdb::{Config, CouchDb, OpenError};
 
@@ -211,4 +214,43 @@ async fn one_that_works_on_something_long_is_waited_for() {
     let late = Reply::Late(Duration::from_millis(1500), 200, stored("1-a"));
     fake.on(&format!("GET {A}"), [late]);
     assert_eq!(Entities::get(&store, &parse("ns/a")).await.unwrap().revision, Revision("1-a".into()));
+}
+
+#[tokio::test]
+async fn a_renewal_takes_nothing_back_that_others_write() {
+    let fake = Fake::start().await;
+    let config =
+        Config { seals: sealed::some(), ..Config::parse(&fake.url("users=sealed&patience=60s"), None).unwrap() };
+    let store = CouchDb::open(&config).await.unwrap();
+    let document = |revision: &str, age: u64| {
+        let mut document = serde_json::to_value(subject("anna", &[("anna", "uuid-1")])).unwrap();
+        document["_id"] = json!("anna");
+        document["_rev"] = json!(revision);
+        document["age"] = json!(age);
+        document
+    };
+    let rows = json!({"rows": [{"id": "anna", "key": "anna", "value": {"rev": "1-a"}, "doc": document("1-a", 1)}]});
+    let conflict = answer(409, r#"{"error":"conflict","reason":"Document update conflict."}"#);
+    let written = answer(201, r#"{"ok":true,"id":"anna","rev":"3-c"}"#);
+    let (get, put) = ("GET /whisker_subjects/anna", "PUT /whisker_subjects/anna");
+    fake.on("GET /whisker_subjects/_all_docs?include_docs=true&limit=52", [answer(200, &rows.to_string())])
+        .on(get, [answer(200, &document("2-b", 2).to_string())])
+        .on(put, [conflict.clone(), written]);
+    assert_eq!(store.renew(None).await.unwrap(), Renewed { written: 1, ..Renewed::default() });
+    let bodies = fake.bodies(put);
+    assert!(
+        bodies.len() == 2 && bodies.iter().all(|body| body.contains("uuid-1") && !body.contains("kkkk")),
+        "{bodies:?}"
+    );
+    let last: Value = serde_json::from_str(&bodies[1]).unwrap();
+    assert_eq!((&last["_rev"], &last["age"]), (&json!("2-b"), &json!(2)));
+
+    // Whoever was deleted meanwhile stays so.
+    fake.on(get, [answer(404, r#"{"error":"not_found","reason":"deleted"}"#)]).on(put, [conflict.clone()]);
+    assert_eq!(store.renew(None).await.unwrap(), Renewed::default());
+    assert_eq!(fake.bodies(put).len(), 3);
+
+    // Others go on and on: it ends, and can be done again.
+    fake.on(get, [answer(200, &document("2-b", 2).to_string())]).on(put, [conflict]);
+    assert!(matches!(store.renew(None).await, Err(Error::Unavailable(_))));
 }

@@ -41,7 +41,8 @@ pub trait Subjects: Send + Sync + 'static {
     async fn scan(&self, after: Option<&Cursor>, portion: Portion) -> Result<Scan<Registered>, Error>;
 
     /// Writes subjects that are kept in clear, or under an older key, under
-    /// the newest: a portion behind `after`. Nothing where none are encrypted.
+    /// the newest: a portion behind `after`. Nothing where none are encrypted;
+    /// where that is a choice, and keys are to be in clear, sealed ones so.
     async fn renew(&self, after: Option<&Cursor>) -> Result<Renewed, Error> {
         let _ = after;
         Ok(Renewed::default())

@@ -95,13 +95,26 @@ impl Cosmos {
         self.tell("mend");
     }
 
+    /// The documents of a container of the database that a URL names, as they
+    /// are kept.
+    #[track_caller]
+    pub fn documents(&self, url: &str, container: &str) -> String {
+        let path = url.split('?').next().and_then(|place| place.rsplit_once('/'));
+        let (_, database) = path.expect("a URL names a database");
+        self.answer(&format!("documents dbs/{database}/colls/{container}"))
+    }
+
     #[track_caller]
     fn tell(&self, what: &str) {
+        assert_eq!(self.answer(what).trim(), what);
+    }
+
+    fn answer(&self, what: &str) -> String {
         let mut talk = self.talk.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(talk.0, "{what}").expect("it listens");
         let mut line = String::new();
         talk.1.read_line(&mut line).expect("its output is text");
-        assert_eq!(line.trim(), what);
+        line
     }
 
     /// Has it hang: it takes connections and says nothing any more.

@@ -64,7 +64,8 @@ const STORE_HELP: &str = "\
 A store is sqlite (the user's data folder), sqlite:FOLDER, or a URL as --store of
 `whisker serve` takes it. No server should use either while it is copied; a
 sqlite folder that a server has is refused. Where users' keys are encrypted, the
-settings of the server for that are needed; the copy is encrypted if they say so.
+settings of the server for that are needed; the copy is encrypted if they say so
+(in a CouchDB or a Cosmos DB with users=sealed in the URL).
 
 Try it:
   whisker store check sqlite
@@ -412,7 +413,8 @@ pub struct Store {
     /// Where actions, users and records are kept: sqlite (in the data folder),
     /// postgres://USER@HOST/DATABASE[?sslmode=verify-full],
     /// couchdb://USER@HOST:5984/?prefix=PREFIX, over TLS couchdbs://, or
-    /// cosmos://ACCOUNT.documents.azure.com/DATABASE
+    /// cosmos://ACCOUNT.documents.azure.com/DATABASE; these two with users=sealed
+    /// where users' keys are to be encrypted as well
     #[arg(
         id = "store",
         long = "store",

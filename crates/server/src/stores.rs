@@ -40,14 +40,15 @@ pub struct Stores {
 }
 
 impl Place {
-    /// With users' keys sealed. Not in a CouchDB or a Cosmos DB, where subjects
-    /// stay as OpenWhisk reads them.
+    /// With users' keys sealed. In a CouchDB or a Cosmos DB they stay as
+    /// OpenWhisk reads them, unless the URL says `users=sealed`.
     #[must_use]
     pub fn sealed_with(mut self, seals: &Seals) -> Self {
         match &mut self {
             Place::Embedded(config) => config.seals = seals.clone(),
             Place::Postgres(config) => config.seals = seals.clone(),
-            Place::CouchDb(_) | Place::Cosmos(_) => {}
+            Place::CouchDb(config) => config.seals = seals.clone(),
+            Place::Cosmos(config) => config.seals = seals.clone(),
         }
         self
     }

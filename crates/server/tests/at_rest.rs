@@ -119,6 +119,23 @@ impl Search {
         search
     }
 
+    /// The databases of a CouchDB, of which subjects should not have these.
+    #[track_caller]
+    fn couchdb(&mut self, database: &CouchDb, in_subjects: &[String]) {
+        for name in ["ow_whisks", "ow_activations", "ow_subjects"] {
+            let all =
+                database.client().get(&format!("/{name}/_all_docs?include_docs=true&attachments=true")).expect(200);
+            assert!(all["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "{name}: {all}");
+            let all = all.to_string();
+            if name == "ow_subjects" {
+                assert!(all.contains(UUID), "uuids stay: {all}");
+                self.text(name, all.as_bytes(), in_subjects);
+            } else {
+                self.text(name, all.as_bytes(), &secrets());
+            }
+        }
+    }
+
     #[track_caller]
     fn found_nothing(self, what: &str) {
         let Search { files, bytes, hits } = self;
@@ -224,12 +241,51 @@ fn neither_is_it_in_a_couchdb_but_for_keys_which_are_openwhisks_own() {
     let url = database.url_of("ow_");
     let (stopped, id) = plant(&sealing(Server::builder().flag("--store", &url)), Some(&url));
     let mut search = Search::of(&stopped);
-    for name in ["ow_whisks", "ow_activations", "ow_subjects"] {
-        let all = database.client().get(&format!("/{name}/_all_docs?include_docs=true&attachments=true")).expect(200);
-        assert!(all["rows"].as_array().is_some_and(|rows| !rows.is_empty()), "{name}: {all}");
-        let searched = if name == "ow_subjects" { &secrets()[1..] } else { &secrets()[..] };
-        search.text(name, all.to_string().as_bytes(), searched);
-    }
+    search.couchdb(&database, &secrets()[1..]);
     search.found_nothing("CouchDB, journals and logs, but for keys in subjects");
     goes_on(&stopped.start(), &id);
+}
+
+#[test]
+fn nor_are_keys_where_users_are_sealed() {
+    let database = CouchDb::start(None);
+    let (clear, sealed) = (database.url_of("ow_"), database.url_of("ow_") + "&users=sealed");
+    let (stopped, id) = plant(&sealing(Server::builder().flag("--store", &sealed)), Some(&sealed));
+    let mut search = Search::of(&stopped);
+    search.couchdb(&database, &secrets());
+    search.found_nothing("CouchDB with sealed users, journals and logs");
+    let server = stopped.start();
+    goes_on(&server, &id);
+    let stopped = server.stop();
+    let subjects = || database.document("ow_subjects", "anna-b").to_string();
+    assert!(!subjects().contains(KEY));
+
+    let (status, output) = Server::builder().flag("--store", &sealed).refused();
+    assert!(!status.success() && output.contains("users=sealed needs a key to encrypt with"), "{output}");
+    let data_dir = stopped.builder().data_dir();
+    let keys = [("WHISKER_AES_256_KEY", AES_256), ("WHISKER_PARAMETER_ENCRYPTION", "aes-256")];
+    let on = |store| [keys[0], keys[1], ("WHISKER_STORE", store)];
+    let (code, words) = admin(&data_dir, &[("WHISKER_STORE", &clear)], &["user", "get", "anna-b"]);
+    assert!(code == Some(1) && words.contains("anna-b") && words.contains("a key that is not there"), "{words}");
+
+    // A copy has them in clear or not, as its own settings say.
+    let (from, to) = (clear.as_str(), database.url_of("copy_"));
+    let mut copy = Command::new(binary_path());
+    let Output { status, stderr, .. } = copy.args(["store", "copy", from, &to]).envs(keys).output().unwrap();
+    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+    assert!(database.document("copy_subjects", "anna-b").to_string().contains(KEY));
+
+    // And back to what OpenWhisk reads.
+    let renew = |store, written: &str| {
+        let (code, words) = admin(&data_dir, &on(store), &["secrets", "renew"]);
+        assert_eq!(
+            (code, words.trim()),
+            (Some(0), format!("written: {written} users, 0 actions and packages").as_str())
+        );
+    };
+    renew(&sealed, "0");
+    renew(&clear, "3");
+    assert!(subjects().contains(KEY));
+    renew(&sealed, "3");
+    assert!(!subjects().contains(KEY));
 }

@@ -122,9 +122,16 @@ impl Order {
     fn settle(self, rows: &mut [Row]) {
         match self {
             Order::Newest(_) => rows.sort_by(|a, b| b.id.cmp(&a.id)),
-            Order::Oldest(_) | Order::ById | Order::Little => rows.sort_by(|a, b| a.id.cmp(&b.id)),
+            // Of all namespaces, so by what follows theirs.
+            Order::Oldest(_) => rows.sort_by(|a, b| own(&a.id).cmp(own(&b.id))),
+            Order::ById | Order::Little => rows.sort_by(|a, b| a.id.cmp(&b.id)),
         }
     }
+}
+
+/// An activation's own part of its document's id.
+fn own(id: &str) -> &str {
+    id.rsplit('/').next().unwrap_or(id)
 }
 
 impl Container {

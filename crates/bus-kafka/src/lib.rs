@@ -45,6 +45,7 @@ mod controller;
 mod envelope;
 mod error;
 mod events;
+mod group;
 mod inbox;
 mod invoker;
 mod letters;

@@ -17,7 +17,7 @@ use std::{
 
 use rdkafka::{
     ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
     error::{KafkaError, KafkaResult},
     message::BorrowedMessage,
@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     envelope::AgainRead,
     error::Error,
+    group::Member,
     inbox::{Incoming, Part, Place, Room},
     listener, meters,
     reads::{self, Reads},
@@ -146,13 +147,12 @@ struct Seat {
 }
 
 impl Seat {
-    fn take(&self, shared: &Arc<Shared>) -> Result<BaseConsumer<Context>, Error> {
+    fn take(&self, shared: &Arc<Shared>) -> Result<Member<Context>, Error> {
         let (changes, ends, uncommitted) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
         let context = Context { shared: Arc::clone(shared), number: self.number, changes, ends, uncommitted };
         let settings = client::member(&self.config, &self.group, self.instance.as_deref());
-        let consumer = BaseConsumer::from_config_and_context(&settings, context).map_err(Error::Settings)?;
-        let names: Vec<&str> = self.topics.iter().map(String::as_str).collect();
-        consumer.subscribe(&names).map_err(Error::Cluster)?;
+        let consumer = Member::new(&settings, context).map_err(Error::Settings)?;
+        consumer.join(&self.topics).map_err(Error::Cluster)?;
         Ok(consumer)
     }
 }
@@ -289,7 +289,7 @@ struct Mine {
 
 struct Work {
     seat: Seat,
-    consumer: Arc<BaseConsumer<Context>>,
+    consumer: Arc<Member<Context>>,
     shared: Arc<Shared>,
     kind: Kind,
     number: u64,
@@ -430,9 +430,7 @@ impl Work {
         }
         self.asked += 1;
         self.empty = None;
-        self.consumer.unsubscribe();
-        let names: Vec<&str> = self.seat.topics.iter().map(String::as_str).collect();
-        if let Err(error) = self.consumer.subscribe(&names) {
+        if let Err(error) = self.consumer.join(&self.seat.topics) {
             tracing::warn!(%error, "A group could not be joined again");
             self.empty = Some(Instant::now());
         }

@@ -8,6 +8,9 @@ mod claims;
 mod common;
 mod crashes;
 mod events;
+#[path = "../../src/group.rs"]
+mod group;
+mod groups;
 mod messages;
 mod outage;
 mod sequels;

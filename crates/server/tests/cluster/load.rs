@@ -1,6 +1,7 @@
 //! Clients that go on until they are told to stop.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -88,6 +89,16 @@ impl Load {
     /// Invocations that were answered otherwise, or not at all.
     pub fn refused(&self) -> Vec<String> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often each of those was said, without what differs each time.
+    pub fn refused_kinds(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        for words in self.refused() {
+            let kind = words.split("\"code\"").next().unwrap_or(&words).to_owned();
+            *kinds.entry(kind).or_default() += 1;
+        }
+        kinds
     }
 
     /// Reads that were answered with what was asked for.

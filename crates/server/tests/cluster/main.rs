@@ -269,10 +269,11 @@ fn settle(guest: &Client, load: &Load, tally: &Tally, what: &str) -> Vec<String>
     let (took, statuses) = recorded(guest, &accepted, SETTLED);
     let doubled = tally.runs().into_values().filter(|runs| *runs > 1).count();
     eprintln!(
-        "{what}: {} accepted, 0 without a record after {} ms, {doubled} ran twice, {} invocations refused, {} of {} reads failed",
+        "{what}: {} accepted, 0 without a record after {} ms, {doubled} ran twice, {} invocations refused {:?}, {} of {} reads failed",
         accepted.len(),
         took.as_millis(),
         load.refused().len(),
+        load.refused_kinds(),
         load.unread().len(),
         load.read_count() + load.unread().len(),
     );

@@ -94,21 +94,12 @@ fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
         doubled.len(),
         took.as_millis(),
         load.refused().len(),
-        in_kinds(&load.refused()),
+        load.refused_kinds(),
         load.unread().len(),
         load.unread().len() + load.read_count(),
     );
     assert!(doubled.is_empty(), "ran twice: {doubled:?}");
     assert!(never.is_empty(), "recorded as a success, and never ran: {never:?}");
-}
-
-/// How often each was said, without what differs each time.
-fn in_kinds(words: &[String]) -> BTreeMap<&str, usize> {
-    let mut kinds = BTreeMap::new();
-    for words in words {
-        *kinds.entry(words.split("\"code\"").next().unwrap_or(words)).or_default() += 1;
-    }
-    kinds
 }
 
 fn kill(cluster: &mut Cluster, dice: &mut Dice, victim: Victim) {

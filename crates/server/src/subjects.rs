@@ -26,6 +26,22 @@ pub struct Standard {
     pub shown: Vec<(&'static str, AuthKey)>,
 }
 
+impl Standard {
+    /// Without what another server has replaced since: of several that start at
+    /// once on an empty store each makes keys, and the last one's stay.
+    pub async fn confirmed(self, subjects: &dyn Subjects) -> Self {
+        let mut shown = Vec::new();
+        for (name, key) in self.shown {
+            match subjects.get(name).await {
+                Ok(subject) if !subject.namespaces.iter().any(|namespace| namespace.key.matches(&key)) => {}
+                // Nobody knows better while the store does not answer.
+                Ok(_) | Err(_) => shown.push((name, key)),
+            }
+        }
+        Self { shown }
+    }
+}
+
 /// Makes the standard subjects where they are missing.
 ///
 /// A server that was started on loopback and is now opened to a network would
@@ -82,6 +98,18 @@ mod tests {
         assert!(random.iter().zip(&published).all(|(new, old)| new.1 != old.1), "published keys are replaced");
         assert!(keys(&subjects, "0.0.0.0").await.is_empty(), "random ones are shown once");
         assert!(keys(&subjects, "127.0.0.1").await.is_empty(), "and stay");
+    }
+
+    #[tokio::test]
+    async fn of_servers_that_start_at_once_one_shows_the_keys() {
+        let (subjects, other) = (Memory::default(), Memory::default());
+        let network = "0.0.0.0".parse().unwrap();
+        let (first, last) = (ensure(&subjects, network).await.unwrap(), ensure(&other, network).await.unwrap());
+        for (name, _) in STANDARD {
+            subjects.put(&other.get(name).await.unwrap()).await.unwrap();
+        }
+        assert_eq!(first.confirmed(&subjects).await.shown.len(), 0);
+        assert_eq!(last.confirmed(&subjects).await.shown.len(), 2);
     }
 
     #[tokio::test]

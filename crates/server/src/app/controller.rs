@@ -109,6 +109,7 @@ pub async fn controller(settings: &settings::Controller, cancel: CancellationTok
     desk.seat(controller.clone());
     finding.register_controller(&me, address);
     let (took, role) = (began.elapsed(), format!(" controller {id}"));
+    let standard = standard.confirmed(&*store.subjects).await;
     let (data_dir, place, standard) = (&data_dir, &place, &standard);
     Greeting { settings: serve, address, role: &role, data_dir, place, standard, took }.tell();
 

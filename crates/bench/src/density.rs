@@ -28,7 +28,7 @@ pub fn measure(_: &Settings) -> anyhow::Result<()> {
     for language in Language::all()? {
         let parent = format!("whisker-bench-{}", std::process::id());
         let builder = server::builder().switch("--no-prewarm").flag("--pause-grace", "50ms");
-        let whisker = builder.flag("--cgroup-parent", &parent).start();
+        let whisker = builder.flag("--cgroup-parent", &parent).flag("--spare-containers", "0").start();
         let guest = whisker.guest();
         if !language.runs_here(&guest) {
             continue;

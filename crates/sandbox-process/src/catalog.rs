@@ -85,7 +85,8 @@ impl Launch {
     /// The command for a container of this size, which some interpreters
     /// cannot see from inside.
     pub(crate) fn command(&self, memory_mb: u32) -> impl Iterator<Item = String> {
-        self.command.iter().map(move |word| word.replace("${memory_mb}", &memory_mb.to_string()))
+        let words = self.command.iter().map(move |word| word.replace("${memory_mb}", &memory_mb.to_string()));
+        words.chain([format!("/runtimes/{}", self.launcher)])
     }
 
     /// What is made once for all of its actions: of the launcher, and for the

@@ -35,6 +35,9 @@ pub struct Config {
     /// swept, one after the other, rather than for the first container that needs
     /// them.
     pub prepare: Vec<String>,
+    /// Containers that are made before anybody asks, without a runtime in them,
+    /// from the sweep on; 0 for none.
+    pub spares: usize,
     /// With a server that runs as root, containers get the users from this
     /// number on, one each, for as long as they live.
     pub first_user: u32,
@@ -62,6 +65,7 @@ impl Config {
             makers: 2,
             compile_time: Duration::from_secs(600),
             prepare: Vec::new(),
+            spares: 2,
             first_user: 2_000_000,
             environment: BTreeMap::new(),
             read_only: Vec::new(),

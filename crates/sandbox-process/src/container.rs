@@ -32,6 +32,7 @@ use crate::{
     intake::{Intake, ResultLimit},
     keeper::{Body, Life},
     order,
+    parts::Raised,
     pipes::{Heard, Pipes, now_us},
     workshop::{self, Workshop},
 };
@@ -92,14 +93,8 @@ enum Broken {
 }
 
 impl ProcessContainer {
-    pub(crate) fn new(
-        pipes: Pipes,
-        intake: Intake,
-        body: Arc<Body>,
-        concurrent: bool,
-        action: Action,
-        source: Source,
-    ) -> ProcessContainer {
+    pub(crate) fn new(raised: Raised, intake: Intake, concurrent: bool, source: Source) -> ProcessContainer {
+        let Raised { pipes, body, action, .. } = raised;
         let inside = Arc::new(Inside {
             pipes,
             intake: Mutex::new(intake),

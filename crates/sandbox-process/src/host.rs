@@ -155,16 +155,30 @@ impl Host {
 
     /// Removes containers' folders of a former life, and old launchers.
     pub(crate) fn sweep(&self) -> io::Result<()> {
-        for (folder, kept) in [("containers", ""), ("runtimes", self.runtimes.as_str())] {
-            for entry in fs::read_dir(self.root.join(folder))? {
-                let entry = entry?;
-                if entry.file_name() != kept {
-                    fs::remove_dir_all(entry.path())?;
-                }
-            }
-        }
-        Ok(())
+        self.remove_containers()?;
+        empty(&self.root.join("runtimes"), &self.runtimes)
     }
+
+    /// Removes all containers' folders.
+    pub(crate) fn remove_containers(&self) -> io::Result<()> {
+        empty(&self.root.join("containers"), "")
+    }
+}
+
+/// Removes what is in a folder, but for this. What others remove meanwhile is
+/// removed as well.
+fn empty(folder: &Path, kept: &str) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() == kept {
+            continue;
+        }
+        match fs::remove_dir_all(entry.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Containers' users must be able to read what the server writes, whatever its

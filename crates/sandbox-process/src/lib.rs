@@ -8,7 +8,8 @@
 //!
 //! | who | what |
 //! | --- | --- |
-//! | `sandbox` | makes containers, and sweeps what a former life left |
+//! | `sandbox` | which containers are made; sweeping what a former life left |
+//! | `parts`, `spares` | making one; keeping some that were made before anybody asked |
 //! | `container`, `keeper` | one container: its runs; its end |
 //! | `pipes`, `intake`, `frame`, `order` | how it is spoken to |
 //! | `bwrap`, `seccomp`, `cgroup`, `network`, `numbers` | what confines it |
@@ -36,9 +37,11 @@ mod keeper;
 mod network;
 mod numbers;
 mod order;
+mod parts;
 mod pipes;
 mod sandbox;
 mod seccomp;
+mod spares;
 mod spawn;
 mod survey;
 mod thread;

@@ -72,6 +72,26 @@ pub(crate) fn handover(init: &Init, folder: &str) -> Vec<u8> {
     line
 }
 
+/// The line by which a shell that waits becomes a launcher: commands for it.
+pub(crate) fn launcher<'a>(
+    environment: impl Iterator<Item = (&'a String, &'a String)>,
+    command: impl Iterator<Item = String>,
+) -> Vec<u8> {
+    // What some shells put into the environment by themselves.
+    let mut line = b"unset OLDPWD SHLVL".to_vec();
+    for (name, value) in environment {
+        line.extend_from_slice(format!(" && export {name}=").as_bytes());
+        quote(value, &mut line);
+    }
+    line.extend_from_slice(b" && exec");
+    for word in command {
+        line.push(b' ');
+        quote(&word, &mut line);
+    }
+    line.push(b'\n');
+    line
+}
+
 /// Whether this is a variable of the platform's, and a name to a shell.
 fn is_ours(name: &str) -> bool {
     name.starts_with("__OW_") && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -125,6 +145,8 @@ fn one_line(value: &RawValue) -> Cow<'_, str> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
     use whisker_sandbox::testing::contract;
 
@@ -177,6 +199,17 @@ mod tests {
             assert!(said.contains(&format!("{name}={value}\n")), "{name} is not in {said:?}");
         }
         assert!(!said.contains("=x\n") && !said.contains("nul"), "{said:?}");
+    }
+
+    #[test]
+    fn a_shell_becomes_a_launcher_with_every_word_as_it_is() {
+        let environment: BTreeMap<String, String> = [("HARD".to_owned(), "a'b\"c$HOME `id` \\ \n;é".to_owned())].into();
+        let words = ["/usr/bin/printf", "<%s>", "it's", "$HOME", ""].map(str::to_owned);
+        let line = String::from_utf8(launcher(environment.iter(), words.into_iter())).unwrap();
+        assert_eq!(line.lines().count(), 1);
+        let script = format!("N='\n'\n{}", line.replace("exec", "printf '%s|' \"$HARD\" && exec"));
+        let said = std::process::Command::new("/bin/sh").arg("-c").arg(script).env_clear().output().unwrap();
+        assert_eq!(String::from_utf8(said.stdout).unwrap(), format!("{}|<it's><$HOME><>", environment["HARD"]));
     }
 
     #[test]

@@ -38,7 +38,7 @@ use whisker_sandbox::{Code, Init};
 use crate::{
     catalog::{Launch, Recipe},
     keeper::{self, Body, Life},
-    sandbox::{Build, Parts},
+    parts::{Build, Parts},
     thread::Maker,
 };
 

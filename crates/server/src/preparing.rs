@@ -1,4 +1,5 @@
-//! Settings for what becomes of code before it runs in the sandbox.
+//! Settings for what is made in the sandbox before it is needed: containers, and what
+//! becomes of code.
 
 use std::{num::NonZeroUsize, time::Duration};
 
@@ -12,6 +13,10 @@ use crate::units::{Size, duration};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Containers' code, in the sandbox")]
 pub struct Preparing {
+    /// Containers that are kept ready without a runtime in them, of the sizes that were asked for last, so that a
+    /// cold start need not make one; more starts at a time make their own. They take a megabyte each
+    #[arg(long, env = "WHISKER_SPARE_CONTAINERS", default_value = "2", value_parser = clap::value_parser!(u8).range(0..=64), help_heading = "Containers")]
+    pub spare_containers: u8,
     /// Disk for unpacked archives and compiled code; beyond it what was used longest ago goes first
     #[arg(long, env = "WHISKER_CODE_CACHE", default_value = "4 GB")]
     pub code_cache: Size,
@@ -36,6 +41,7 @@ impl Preparing {
             makers: self.compilers.get(),
             compile_time: self.compile_time_max,
             prepare: self.prepare.clone(),
+            spares: self.spare_containers.into(),
             ..config
         }
     }

@@ -342,7 +342,7 @@ pub struct Serve {
     /// action's own past decides (learnt)
     #[arg(long, env = "WHISKER_KEEP_WARM_POLICY", default_value = "fixed", help_heading = "Containers")]
     pub keep_warm_policy: KeepWarmPolicy,
-    /// Start no containers before they are needed
+    /// Start no runtimes before they are needed
     #[arg(long, env = "WHISKER_NO_PREWARM", help_heading = "Containers")]
     pub no_prewarm: bool,
     /// Run user code WITHOUT isolation, as plain processes. Only for code you trust

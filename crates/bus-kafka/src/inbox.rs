@@ -15,73 +15,32 @@
 //!
 //! A message that comes twice while it is here is one message in two places:
 //! both are done when it is.
+//!
+//! It reads no clock, writes nothing and waits for nobody, so that a simulation
+//! can drive the same one that runs.
+
+mod aside;
+mod message;
+mod progress;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
 
-use tokio::sync::oneshot;
-use whisker_bus::{ActivationMessage, Attempt, Delivery, InvokerId, InvokerPing, Redelivered};
+use whisker_bus::{Attempt, InvokerId, InvokerPing, Redelivered};
 use whisker_entity::{ActivationId, Millis};
 
-use crate::{
-    claims::{Claimant, Claims, Facts, Note, Verdict, Won},
-    members::Members,
-    offsets::Offsets,
+use self::{aside::Aside, progress::Partitions};
+pub use self::{
+    message::{Given, Incoming, Next, Start},
+    progress::{Part, Place},
 };
-
-/// A partition, as one of several readers has it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Part {
-    /// Tells readers apart: two may follow each other in one partition.
-    pub reader: u64,
-    pub topic: Arc<str>,
-    pub partition: i32,
-}
-
-/// Where a message stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub part: Part,
-    pub offset: i64,
-}
-
-/// A message as it was read.
-pub(crate) struct Incoming {
-    pub message: Arc<ActivationMessage>,
-    /// Runs of it that failed.
-    pub earlier: Vec<Attempt>,
-    /// When it is to run; at once, mostly.
-    pub due: Millis,
-    /// When it was written.
-    pub written: Millis,
-    /// Whether an earlier reader may have had it.
-    pub doubtful: bool,
-    /// Whether a claim is needed though a client waits: it was read in
-    /// another's stead.
-    pub in_stead: bool,
-    /// Whether it came by a topic of somebody's own.
-    pub apart: bool,
-    pub bytes: usize,
-}
-
-impl Incoming {
-    fn run(&self) -> u32 {
-        u32::try_from(self.earlier.len()).unwrap_or(u32::MAX)
-    }
-
-    fn facts(&self) -> Facts {
-        Facts {
-            activation: self.message.activation,
-            run: self.run(),
-            blocking: self.message.blocking,
-            doubtful: self.doubtful,
-            written: self.written,
-        }
-    }
-}
+use crate::{
+    claims::{Claimant, Claims, Note, Verdict, Won},
+    members::Members,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -90,56 +49,35 @@ enum State {
     Waiting,
 }
 
-struct Held {
-    incoming: Incoming,
+struct Held<M> {
+    incoming: Incoming<M>,
     places: Vec<Place>,
     state: State,
 }
 
-/// What is asked of whoever wants to begin a run.
-#[derive(Debug)]
-pub(crate) enum Start {
-    /// Nothing: go on.
-    Go,
-    /// To write a claim of this run, and to wait for what it comes to.
-    Claim(u32, oneshot::Receiver<Won>),
-    /// To leave it.
-    Leave,
-}
-
-/// What can be received now.
-pub(crate) enum Next {
-    Message(Delivery, Waited),
-    /// Nothing before this time.
-    Later(Millis),
-    Nothing,
-    Closed,
-}
-
-/// For the metrics: of which topic, and when it was written.
-pub(crate) struct Waited {
-    pub topic: Arc<str>,
-    pub written: Millis,
-}
-
-#[derive(Debug)]
-struct Progress {
-    offsets: Offsets,
-    /// Below this, messages were or may have been given out, here or before.
-    given: i64,
+/// What comes of something that was read from the topic of claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// Whether there may be something to receive.
+    pub rings: bool,
+    /// Of a claim of our own: of which run, and what it came to.
+    pub won: Option<(u32, Won)>,
 }
 
 /// Bounds of what is held; at any of them no more is read.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
+pub struct Bounds {
+    /// Messages that are not done, beside those aside.
     pub held: usize,
+    /// Bytes of messages that wait for the invoker; the same again aside.
     pub queued_bytes: usize,
+    /// Messages that are not due.
     pub aside: usize,
 }
 
 /// What there may be room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
+pub enum Room {
     /// For what is to run at once.
     Queued,
     /// The same of topics of somebody's own: they get half of it.
@@ -148,23 +86,21 @@ pub(crate) enum Room {
     Aside,
 }
 
-pub(crate) struct Inbox {
+/// See the [module](self).
+pub struct Inbox<M> {
     me: Claimant,
     bounds: Bounds,
-    pub claims: Claims,
-    pub members: Members,
-    parts: BTreeMap<Part, Progress>,
-    held: HashMap<ActivationId, Held>,
+    claims: Claims,
+    members: Members,
+    parts: Partitions,
+    held: HashMap<ActivationId, Held<M>>,
     queue: VecDeque<ActivationId>,
     queued_bytes: usize,
     /// Held ones that came by topics of somebody's own.
     apart: usize,
-    waiting: HashSet<ActivationId>,
-    /// By when they are due, and a number that tells equals apart.
-    aside: BTreeMap<(Millis, u64), (Incoming, Place)>,
-    aside_bytes: usize,
-    number: u64,
-    claiming: HashMap<(ActivationId, u32), Vec<oneshot::Sender<Won>>>,
+    /// In an order that is the same for a seed.
+    waiting: BTreeSet<ActivationId>,
+    aside: Aside<M>,
     /// Done here lately: what comes again is passed over, claimed or not.
     recent: HashSet<ActivationId>,
     recent_order: VecDeque<ActivationId>,
@@ -178,23 +114,21 @@ const RECENT: usize = 1 << 16;
 /// Somebody is about to make room for its next run: until it has.
 const MOMENT_MS: Millis = 20;
 
-impl Inbox {
+impl<M: Clone> Inbox<M> {
+    /// An empty one, of this life of an invoker.
     pub fn new(me: Claimant, bounds: Bounds, claims: Claims, members: Members) -> Self {
         Self {
             me,
             bounds,
             claims,
             members,
-            parts: BTreeMap::new(),
+            parts: Partitions::default(),
             held: HashMap::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             apart: 0,
-            waiting: HashSet::new(),
-            aside: BTreeMap::new(),
-            aside_bytes: 0,
-            number: 0,
-            claiming: HashMap::new(),
+            waiting: BTreeSet::new(),
+            aside: Aside::new(),
             recent: HashSet::new(),
             recent_order: VecDeque::new(),
             succeeded: false,
@@ -206,19 +140,17 @@ impl Inbox {
     /// it may have given out messages. That stays so, also if this one gives
     /// out nothing before it leaves: what is under way elsewhere is in doubt.
     pub fn assigned(&mut self, part: Part, from: i64, bound: i64) {
-        self.parts.insert(part, Progress { offsets: Offsets::starting_at(from), given: bound.max(from) });
+        self.parts.assigned(part, from, bound);
     }
 
     /// A partition is a reader's no more. What was not given out is another's.
     pub fn revoked(&mut self, part: &Part) {
-        self.parts.remove(part);
-        let gone = |place: &Place| place.part == *part;
-        self.aside.retain(|_, (_, place)| !gone(place));
-        self.aside_bytes = self.aside.values().map(|(incoming, _)| incoming.bytes).sum();
+        self.parts.revoked(part);
+        self.aside.revoked(part);
         let (mut forgotten, mut bytes) = (HashSet::new(), 0);
         self.held.retain(|id, held| {
             let places = held.places.len();
-            held.places.retain(|place| !gone(place));
+            held.places.retain(|place| place.part != *part);
             // Others may read it now.
             held.incoming.in_stead |= held.places.len() < places;
             let keep = held.state == State::Given || !held.places.is_empty();
@@ -236,50 +168,47 @@ impl Inbox {
 
     /// A message that nobody can read: it is passed over.
     pub fn unreadable(&mut self, place: &Place) {
-        if self.read(place) {
-            self.pass(place);
+        if self.parts.read(place) {
+            self.parts.pass(place);
         }
     }
 
     /// A message was read. Says whether there may be something to receive.
-    pub fn arrived(&mut self, place: Place, incoming: Incoming, wall: Millis, now: Duration) -> bool {
-        if !self.read(&place) {
+    pub fn arrived(&mut self, place: Place, incoming: Incoming<M>, wall: Millis, now: Duration) -> bool {
+        if !self.parts.read(&place) {
             return false;
         }
         self.place(place, incoming, wall, now)
     }
 
-    fn place(&mut self, place: Place, incoming: Incoming, wall: Millis, now: Duration) -> bool {
+    fn place(&mut self, place: Place, incoming: Incoming<M>, wall: Millis, now: Duration) -> bool {
         if incoming.due > wall {
-            return self.put_aside(incoming.due, incoming, place);
+            self.aside.put(incoming.due, incoming, place);
+            return true;
         }
-        let id = incoming.message.activation;
+        let id = incoming.activation;
         match self.held.get_mut(&id) {
             Some(held) if incoming.run() <= held.incoming.run() => {
                 held.places.push(place);
                 false
             }
             // The run before it is not put away yet.
-            Some(_) => self.put_aside(wall + MOMENT_MS, incoming, place),
+            Some(_) => {
+                self.aside.put(wall + MOMENT_MS, incoming, place);
+                true
+            }
             None => self.admit(vec![place], incoming, now),
         }
     }
 
-    fn put_aside(&mut self, due: Millis, incoming: Incoming, place: Place) -> bool {
-        self.number += 1;
-        self.aside_bytes += incoming.bytes;
-        self.aside.insert((due, self.number), (incoming, place));
-        true
-    }
-
-    fn admit(&mut self, places: Vec<Place>, incoming: Incoming, now: Duration) -> bool {
-        let id = incoming.message.activation;
+    fn admit(&mut self, places: Vec<Place>, incoming: Incoming<M>, now: Duration) -> bool {
+        let id = incoming.activation;
         let state = match self.judge(&incoming, now) {
             Verdict::Run => State::Queued(Redelivered::No),
             Verdict::Interrupted => State::Queued(Redelivered::AfterStart),
             Verdict::Wait => State::Waiting,
             Verdict::Over => {
-                places.iter().for_each(|place| self.pass(place));
+                places.iter().for_each(|place| self.parts.pass(place));
                 return false;
             }
         };
@@ -294,26 +223,31 @@ impl Inbox {
         state != State::Waiting
     }
 
-    fn judge(&self, incoming: &Incoming, now: Duration) -> Verdict {
-        if self.recent.contains(&incoming.message.activation) {
+    fn judge(&self, incoming: &Incoming<M>, now: Duration) -> Verdict {
+        if self.recent.contains(&incoming.activation) {
             return Verdict::Over;
         }
         self.claims.judge(incoming.facts(), |by| self.members.is_alive(by, now))
     }
 
-    /// Something was read from the topic of claims. Says whether there may be
-    /// something to receive.
-    pub fn noted(&mut self, activation: ActivationId, note: Note, at: Millis, now: Duration) -> bool {
+    /// Something was read from the topic of claims.
+    pub fn noted(&mut self, activation: ActivationId, note: Note, at: Millis, now: Duration) -> Noted {
         let won = self.claims.read(activation, note, at);
-        match note {
-            Note::Claim { run, by } if by == self.me => {
-                for waiter in self.claiming.remove(&(activation, run)).into_iter().flatten() {
-                    let _ = waiter.send(won);
-                }
-            }
-            Note::Claim { .. } | Note::Over => {}
-        }
-        self.waiting.contains(&activation) && self.look_again(activation, now)
+        let won = match note {
+            Note::Claim { run, by } if by == self.me => Some((run, won)),
+            Note::Claim { .. } | Note::Over => None,
+        };
+        Noted { rings: self.waiting.contains(&activation) && self.look_again(activation, now), won }
+    }
+
+    /// Claims that were written before this time are not read.
+    pub fn unknown_until(&mut self, time: Millis) {
+        self.claims.unknown_until(time);
+    }
+
+    /// There is a topic of this invoker, whether it lives or not.
+    pub fn exists(&mut self, invoker: InvokerId, now: Duration) {
+        self.members.exists(invoker, now);
     }
 
     /// An invoker pinged.
@@ -353,16 +287,11 @@ impl Inbox {
     }
 
     /// The next message to give out, oldest first.
-    pub fn next(&mut self, wall: Millis, now: Duration) -> Next {
+    pub fn next(&mut self, wall: Millis, now: Duration) -> Next<M> {
         if self.closed {
             return Next::Closed;
         }
-        while let Some(entry) = self.aside.first_entry() {
-            if entry.key().0 > wall {
-                break;
-            }
-            let (mut incoming, place) = entry.remove();
-            self.aside_bytes -= incoming.bytes;
+        while let Some((mut incoming, place)) = self.aside.take(wall) {
             incoming.due = 0;
             self.place(place, incoming, wall, now);
         }
@@ -371,38 +300,30 @@ impl Inbox {
             let State::Queued(redelivered) = held.state else { continue };
             held.state = State::Given;
             self.queued_bytes -= held.incoming.bytes;
-            for place in &held.places {
-                if let Some(part) = self.parts.get_mut(&place.part) {
-                    part.given = part.given.max(place.offset + 1);
-                }
-            }
-            let topic = held.places.first().map_or_else(|| "".into(), |place| Arc::clone(&place.part.topic));
-            let waited = Waited { topic, written: held.incoming.written };
-            let message = Arc::clone(&held.incoming.message);
-            return Next::Message(Delivery { message, redelivered, earlier: held.incoming.earlier.clone() }, waited);
+            held.places.iter().for_each(|place| self.parts.give(place));
+            let Held { incoming, places, .. } = held;
+            return Next::Message(Given {
+                message: incoming.message.clone(),
+                redelivered,
+                earlier: incoming.earlier.clone(),
+                topic: places.first().map_or_else(|| "".into(), |place| Arc::clone(&place.part.topic)),
+                written: incoming.written,
+            });
         }
-        self.aside.first_key_value().map_or(Next::Nothing, |((due, _), _)| Next::Later(*due))
+        self.aside.next_due().map_or(Next::Nothing, Next::Later)
     }
 
     /// A run is to begin.
-    pub fn starting(&mut self, id: ActivationId) -> Start {
-        let Some(held) = self.held.get(&id) else { return Start::Leave };
-        if held.incoming.message.blocking && !held.incoming.in_stead && held.incoming.earlier.is_empty() {
-            return Start::Go;
+    pub fn starting(&self, id: ActivationId) -> Start {
+        match self.held.get(&id).map(|held| &held.incoming) {
+            None => Start::Leave,
+            Some(incoming) if incoming.blocking && !incoming.in_stead && incoming.earlier.is_empty() => Start::Go,
+            Some(incoming) => Start::Claim(incoming.run()),
         }
-        let run = held.incoming.run();
-        let (sender, receiver) = oneshot::channel();
-        self.claiming.entry((id, run)).or_default().push(sender);
-        Start::Claim(run, receiver)
-    }
-
-    /// Nobody waits for a claim any more.
-    pub fn forget_claim(&mut self, id: ActivationId, run: u32) {
-        self.claiming.remove(&(id, run));
     }
 
     /// Somebody else was quicker: it waits here until that one is done with it,
-    /// or dead.
+    /// or dead. Says whether there may be something to receive.
     pub fn lost(&mut self, id: ActivationId, now: Duration) -> bool {
         let Some(held) = self.held.get_mut(&id) else { return false };
         held.state = State::Waiting;
@@ -412,7 +333,7 @@ impl Inbox {
 
     /// Whether a message here was accepted: nobody waits for it.
     pub fn is_accepted(&self, id: ActivationId) -> bool {
-        self.held.get(&id).is_some_and(|held| !held.incoming.message.blocking)
+        self.held.get(&id).is_some_and(|held| !held.incoming.blocking)
     }
 
     /// Runs of it that failed.
@@ -442,7 +363,7 @@ impl Inbox {
             if matches!(held.state, State::Queued(_)) {
                 self.queued_bytes -= held.incoming.bytes;
             }
-            held.places.iter().for_each(|place| self.pass(place));
+            held.places.iter().for_each(|place| self.parts.pass(place));
         }
     }
 
@@ -451,29 +372,19 @@ impl Inbox {
         self.has_room(Room::Aside, true)
     }
 
-    fn read(&mut self, place: &Place) -> bool {
-        self.parts.get_mut(&place.part).is_some_and(|part| part.offsets.read(place.offset))
-    }
-
-    fn pass(&mut self, place: &Place) {
-        if let Some(part) = self.parts.get_mut(&place.part) {
-            part.offsets.done(place.offset);
-        }
-    }
-
     /// Up to where a partition may be committed.
     pub fn position(&self, part: &Part) -> Option<i64> {
-        Some(self.parts.get(part)?.offsets.position())
+        self.parts.position(part)
     }
 
     /// The one after the last that was read of a partition.
     pub fn next_of(&self, part: &Part) -> i64 {
-        self.parts.get(part).map_or(0, |part| part.offsets.next())
+        self.parts.next(part)
     }
 
     /// Below what messages of a partition may have been given out.
     pub fn given(&self, part: &Part) -> i64 {
-        self.parts.get(part).map_or(0, |part| part.given)
+        self.parts.given(part)
     }
 
     /// Whether readers should read on. Below three quarters of the bounds they
@@ -486,7 +397,7 @@ impl Inbox {
             Room::Apart => has_any && self.apart < bound(self.bounds.held / 2),
             // What is read there later is due later, mostly.
             Room::Aside => {
-                self.aside.len() < bound(self.bounds.aside) && self.aside_bytes < bound(self.bounds.queued_bytes)
+                self.aside.len() < bound(self.bounds.aside) && self.aside.bytes() < bound(self.bounds.queued_bytes)
             }
         }
     }

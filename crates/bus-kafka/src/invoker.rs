@@ -7,10 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use whisker_bus::{
     AckMessage, Acknowledgement, ActivationMessage, Attempt, Delivery, Due, Error, EventBus, Incarnation, InvokerBus,
     InvokerInstance, InvokerPing, Letter,
@@ -23,14 +20,14 @@ use crate::{
     envelope::{Again, Claim, Post},
     error::unavailable,
     events::Events,
-    inbox::{Bounds, Inbox, Next, Start},
+    inbox::{Bounds, Given, Next, Noted, Start},
     listener::{From, Listener, Take},
     members::Members,
     meters,
     producer::Producer,
     reader::{Kind, Reader},
     rescue::Rescue,
-    shared::Shared,
+    shared::{Inbox, Shared},
     topics::{self, Topic},
 };
 
@@ -203,11 +200,11 @@ impl KafkaInvoker {
 
     /// Says that a run is claimed here, and waits for whether it was the first
     /// to say so.
-    async fn claim(&self, activation: ActivationId, run: u32, won: oneshot::Receiver<Won>) -> Result<Won, Error> {
-        let forget = Forget { shared: &self.shared, activation, run };
+    async fn claim(&self, activation: ActivationId, run: u32) -> Result<Won, Error> {
+        let mut wait = self.shared.claimed.wait(activation, run);
         let payload = Self::payload(&Claim::new(activation, Note::Claim { run, by: self.me }))?;
         let (topic, key) = (self.name(Topic::Claims), activation.to_string());
-        let mut won = std::pin::pin!(timeout(self.config.send_timeout * 2, won));
+        let mut won = std::pin::pin!(timeout(self.config.send_timeout * 2, &mut wait.won));
         let won = tokio::select! {
             biased;
             won = &mut won => won,
@@ -218,25 +215,9 @@ impl KafkaInvoker {
             }
         };
         match won {
-            Ok(Ok(won)) => {
-                std::mem::forget(forget);
-                Ok(won)
-            }
+            Ok(Ok(won)) => Ok(won),
             Ok(Err(_)) | Err(_) => Err(Error::Unavailable(None)),
         }
-    }
-}
-
-/// Takes the place of one who waits for a claim and is dropped.
-struct Forget<'a> {
-    shared: &'a Shared,
-    activation: ActivationId,
-    run: u32,
-}
-
-impl Drop for Forget<'_> {
-    fn drop(&mut self) {
-        self.shared.inbox().forget_claim(self.activation, self.run);
     }
 }
 
@@ -265,11 +246,10 @@ impl InvokerBus for KafkaInvoker {
             let (wall, now) = (self.shared.wall(), self.shared.now());
             let next = self.shared.inbox().next(wall, now);
             match next {
-                Next::Message(delivery, waited) => {
-                    meters::waited(&waited.topic, wall.saturating_sub(waited.written));
-                    let entry = (Instant::now(), Arc::clone(&delivery.message));
-                    self.given().insert(delivery.message.activation, entry);
-                    return Some(delivery);
+                Next::Message(Given { message, redelivered, earlier, topic, written }) => {
+                    meters::waited(&topic, wall.saturating_sub(written));
+                    self.given().insert(message.activation, (Instant::now(), Arc::clone(&message)));
+                    return Some(Delivery { message, redelivered, earlier });
                 }
                 Next::Later(due) => {
                     let wait = Duration::from_millis(due.saturating_sub(wall));
@@ -286,7 +266,7 @@ impl InvokerBus for KafkaInvoker {
         match start {
             Start::Go => Ok(()),
             Start::Leave => Err(Error::Taken),
-            Start::Claim(run, won) => match self.claim(activation, run, won).await? {
+            Start::Claim(run) => match self.claim(activation, run).await? {
                 Won::Yes => Ok(()),
                 Won::No => {
                     meters::lost();
@@ -401,7 +381,13 @@ impl Take for Hearing {
         let now = self.shared.now();
         if topic == self.claims {
             match Claim::read(payload) {
-                Ok((activation, note)) => self.shared.tell(|inbox| inbox.noted(activation, note, written, now)),
+                Ok((activation, note)) => self.shared.tell(|inbox| {
+                    let Noted { rings, won } = inbox.noted(activation, note, written, now);
+                    if let Some((run, won)) = won {
+                        self.shared.claimed.tell(activation, run, won);
+                    }
+                    rings
+                }),
                 Err(_) => meters::unreadable(topic),
             }
         } else {
@@ -414,7 +400,7 @@ impl Take for Hearing {
 
     fn begins(&mut self, topic: &str, written: Millis) {
         if topic == self.claims {
-            self.shared.inbox().claims.unknown_until(written);
+            self.shared.inbox().unknown_until(written);
         }
     }
 

@@ -35,9 +35,10 @@
 //! is quicker. Two lives that both think they are the only one, in two halves of
 //! a network, both run only what they can claim, that is in the half with Kafka.
 //!
-//! Decisions are in [`claims`], [`members`], [`offsets`] and [`reads`], as
-//! values without IO; what has threads asks them.
+//! Decisions are in [`inbox`], which asks [`claims`], [`members`] and [`offsets`],
+//! and in [`reads`], as values without IO; what has threads asks them.
 
+mod claimed;
 pub mod claims;
 mod client;
 mod config;
@@ -46,7 +47,7 @@ mod envelope;
 mod error;
 mod events;
 mod group;
-mod inbox;
+pub mod inbox;
 mod invoker;
 mod letters;
 mod listener;

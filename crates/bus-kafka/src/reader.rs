@@ -509,7 +509,7 @@ impl Work {
                 serde_json::from_slice(payload).map(|AgainRead { due, earlier, message }| (message, earlier, due))
             }
         };
-        let (activation, earlier, due): (Arc<ActivationMessage>, _, _) = match read {
+        let (asked, earlier, due): (Arc<ActivationMessage>, _, _) = match read {
             Ok((message, earlier, due)) => (Arc::new(message), earlier, due),
             Err(error) => {
                 meters::unreadable(&part.topic);
@@ -519,13 +519,15 @@ impl Work {
                 return self.shared.inbox().unreadable(&place);
             }
         };
-        if activation.blocking && !self.may_read(&part, offset) {
+        if asked.blocking && !self.may_read(&part, offset) {
             // It is not given out before it is known that it may have been.
             return self.go_back(&part, offset);
         }
         let Some(mine) = self.parts.get(&part) else { return };
         let incoming = Incoming {
-            message: activation,
+            activation: asked.activation,
+            blocking: asked.blocking,
+            message: asked,
             earlier,
             due,
             written: listener::written(message),

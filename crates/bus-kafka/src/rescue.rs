@@ -185,7 +185,7 @@ impl Work {
         let now = self.shared.now();
         for topic in metadata.topics() {
             if let Some(invoker) = topic.name().strip_prefix(&self.config.prefix).and_then(Topic::invoker) {
-                self.shared.inbox().members.exists(invoker, now);
+                self.shared.inbox().exists(invoker, now);
             }
         }
         self.discovered = Some(Instant::now());

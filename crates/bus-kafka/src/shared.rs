@@ -2,19 +2,25 @@
 
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use tokio::{sync::Notify, time::Instant};
+use whisker_bus::ActivationMessage;
 use whisker_entity::Millis;
 
-use crate::{config::Clock, inbox::Inbox};
+use crate::{claimed::Claimed, config::Clock};
+
+/// What is read here are OpenWhisk's messages.
+pub(crate) type Inbox = crate::inbox::Inbox<Arc<ActivationMessage>>;
 
 pub(crate) struct Shared {
     inbox: Mutex<Inbox>,
+    /// Who waits for what a claim comes to.
+    pub claimed: Claimed,
     /// Rung when there may be something to receive.
     pub arrived: Notify,
     clock: Clock,
@@ -24,7 +30,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub fn new(inbox: Inbox, clock: Clock, began: Instant) -> Self {
-        Self { inbox: Mutex::new(inbox), arrived: Notify::new(), clock, began, failed: AtomicBool::new(false) }
+        Self {
+            inbox: Mutex::new(inbox),
+            claimed: Claimed::default(),
+            arrived: Notify::new(),
+            clock,
+            began,
+            failed: AtomicBool::new(false),
+        }
     }
 
     pub fn inbox(&self) -> MutexGuard<'_, Inbox> {

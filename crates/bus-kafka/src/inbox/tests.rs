@@ -29,17 +29,12 @@ fn at(offset: i64) -> Place {
     Place { part: part(0), offset }
 }
 
-fn incoming(n: u64, blocking: bool) -> Incoming {
-    let text = format!(
-        r#"{{"transid":["t",0],"action":{{"path":"guest","name":"a"}},"revision":null,
-        "user":{{"subject":"guest","namespace":{{"name":"guest","uuid":"u"}},"authkey":{{"api_key":"u:{}"}},
-            "rights":[],"limits":{{}}}},"activationId":"{}","blocking":{blocking},
-        "rootControllerIndex":{{"asString":"0"}}}}"#,
-        "k".repeat(64),
-        id(n)
-    );
+/// What it says is of no matter here: its own number.
+fn incoming(n: u64, blocking: bool) -> Incoming<u64> {
     Incoming {
-        message: Arc::new(serde_json::from_str(&text).unwrap()),
+        message: n,
+        activation: id(n),
+        blocking,
         earlier: Vec::new(),
         due: 0,
         written: 1,
@@ -55,7 +50,7 @@ fn attempt() -> Attempt {
 }
 
 /// An inbox with one partition, next to an invoker that lives.
-fn inbox() -> Inbox {
+fn inbox() -> Inbox<u64> {
     let bounds = Bounds { held: 8, queued_bytes: 1000, aside: 4 };
     let mut inbox = Inbox::new(me(), bounds, Claims::new(1000), Members::new(PATIENCE, Duration::ZERO));
     inbox.assigned(part(0), 0, 0);
@@ -67,14 +62,14 @@ fn inbox() -> Inbox {
     inbox
 }
 
-fn next(inbox: &mut Inbox, wall: Millis) -> Option<(ActivationId, Redelivered)> {
+fn next(inbox: &mut Inbox<u64>, wall: Millis) -> Option<(ActivationId, Redelivered)> {
     match inbox.next(wall, NOW) {
-        Next::Message(delivery, _) => Some((delivery.message.activation, delivery.redelivered)),
+        Next::Message(given) => Some((id(given.message), given.redelivered)),
         Next::Later(_) | Next::Nothing | Next::Closed => None,
     }
 }
 
-fn position(inbox: &Inbox) -> i64 {
+fn position(inbox: &Inbox<u64>) -> i64 {
     inbox.position(&part(0)).unwrap()
 }
 
@@ -121,8 +116,8 @@ fn only_what_nobody_waits_for_is_claimed() {
         next(&mut inbox, 0).unwrap();
     }
     assert!(matches!(inbox.starting(id(0)), Start::Go));
-    assert!(matches!(inbox.starting(id(1)), Start::Claim(0, _)));
-    assert!(matches!(inbox.starting(id(2)), Start::Claim(0, _)), "it was read in another's stead");
+    assert!(matches!(inbox.starting(id(1)), Start::Claim(0)));
+    assert!(matches!(inbox.starting(id(2)), Start::Claim(0)), "it was read in another's stead");
     assert!(matches!(inbox.starting(id(3)), Start::Leave), "it is not here");
 }
 
@@ -131,10 +126,8 @@ fn a_claim_counts_once_it_was_read() {
     let mut inbox = inbox();
     inbox.arrived(at(0), incoming(0, false), 0, NOW);
     next(&mut inbox, 0).unwrap();
-    let Start::Claim(0, mut won) = inbox.starting(id(0)) else { panic!() };
-    assert!(won.try_recv().is_err());
-    inbox.noted(id(0), claim(me()), 1, NOW);
-    assert_eq!(won.try_recv().unwrap(), Won::Yes);
+    assert_eq!(inbox.starting(id(0)), Start::Claim(0));
+    assert_eq!(inbox.noted(id(0), claim(me()), 1, NOW).won, Some((0, Won::Yes)));
     assert!(inbox.done(id(0)), "others should know");
 }
 
@@ -143,13 +136,12 @@ fn whoever_was_slower_waits_until_the_other_is_done() {
     let mut inbox = inbox();
     inbox.arrived(at(0), incoming(0, false), 0, NOW);
     next(&mut inbox, 0).unwrap();
-    let Start::Claim(0, mut won) = inbox.starting(id(0)) else { panic!() };
-    inbox.noted(id(0), claim(other()), 1, NOW);
-    inbox.noted(id(0), claim(me()), 1, NOW);
-    assert_eq!(won.try_recv().unwrap(), Won::No);
+    assert_eq!(inbox.starting(id(0)), Start::Claim(0));
+    assert_eq!(inbox.noted(id(0), claim(other()), 1, NOW).won, None);
+    assert_eq!(inbox.noted(id(0), claim(me()), 1, NOW).won, Some((0, Won::No)));
     assert!(!inbox.lost(id(0), NOW));
     assert_eq!((next(&mut inbox, 0), position(&inbox)), (None, 0), "it is not done");
-    assert!(!inbox.noted(id(0), Note::Over, 2, NOW));
+    assert!(!inbox.noted(id(0), Note::Over, 2, NOW).rings);
     assert_eq!((next(&mut inbox, 0), position(&inbox)), (None, 1));
 }
 
@@ -171,7 +163,7 @@ fn what_is_not_due_waits_aside_and_keeps_its_place() {
     assert!(matches!(inbox.next(49, NOW), Next::Later(50)));
     assert_eq!(position(&inbox), 0);
     assert_eq!(next(&mut inbox, 50), Some((id(0), Redelivered::No)));
-    assert!(matches!(inbox.starting(id(0)), Start::Claim(1, _)));
+    assert!(matches!(inbox.starting(id(0)), Start::Claim(1)));
     for n in 1..5 {
         assert!(inbox.has_room_aside());
         inbox.arrived(at(n as i64), Incoming { due: 90, ..incoming(n, false) }, 50, NOW);
@@ -201,7 +193,7 @@ fn what_was_not_given_out_goes_with_its_partition() {
     next(&mut inbox, 0).unwrap();
     inbox.revoked(&part(0));
     assert_eq!((next(&mut inbox, 0), inbox.load()), (None, (1, 0)));
-    assert!(matches!(inbox.starting(id(0)), Start::Claim(0, _)), "another may read it now");
+    assert!(matches!(inbox.starting(id(0)), Start::Claim(0)), "another may read it now");
     inbox.done(id(0));
     assert!(!inbox.arrived(at(3), incoming(3, true), 0, NOW), "late");
     assert_eq!(inbox.load(), (0, 0));
@@ -324,9 +316,8 @@ proptest! {
                 },
                 Act::Start => if let Some(id) = given.pop() {
                     match inbox.starting(id) {
-                        Start::Claim(0, mut won) => {
-                            inbox.noted(id, claim(me()), 1, NOW);
-                            if won.try_recv().unwrap() == Won::Yes {
+                        Start::Claim(0) => {
+                            if inbox.noted(id, claim(me()), 1, NOW).won == Some((0, Won::Yes)) {
                                 prop_assert!(ran.insert(id) && !elsewhere.contains(&id), "{id} ran twice");
                                 running.push(id);
                             } else {

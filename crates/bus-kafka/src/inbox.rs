@@ -112,7 +112,7 @@ pub struct Inbox<M> {
 /// So many are remembered that were done here.
 const RECENT: usize = 1 << 16;
 /// Somebody is about to make room for its next run: until it has.
-const MOMENT_MS: Millis = 20;
+const MOMENT: Duration = Duration::from_millis(20);
 
 impl<M: Clone> Inbox<M> {
     /// An empty one, of this life of an invoker.
@@ -178,23 +178,24 @@ impl<M: Clone> Inbox<M> {
         if !self.parts.read(&place) {
             return false;
         }
-        self.place(place, incoming, wall, now)
-    }
-
-    fn place(&mut self, place: Place, incoming: Incoming<M>, wall: Millis, now: Duration) -> bool {
-        if incoming.due > wall {
-            self.aside.put(incoming.due, incoming, place);
+        let waits = incoming.waits(wall);
+        if waits > Duration::ZERO {
+            self.aside.put(now + waits, incoming, place);
             return true;
         }
         let id = incoming.activation;
         match self.held.get_mut(&id) {
+        self.place(place, incoming, now)
+    }
+
+    fn place(&mut self, place: Place, incoming: Incoming<M>, now: Duration) -> bool {
             Some(held) if incoming.run() <= held.incoming.run() => {
                 held.places.push(place);
                 false
             }
             // The run before it is not put away yet.
             Some(_) => {
-                self.aside.put(wall + MOMENT_MS, incoming, place);
+                self.aside.put(now + MOMENT, incoming, place);
                 true
             }
             None => self.admit(vec![place], incoming, now),
@@ -287,13 +288,12 @@ impl<M: Clone> Inbox<M> {
     }
 
     /// The next message to give out, oldest first.
-    pub fn next(&mut self, wall: Millis, now: Duration) -> Next<M> {
+    pub fn next(&mut self, now: Duration) -> Next<M> {
         if self.closed {
             return Next::Closed;
         }
-        while let Some((mut incoming, place)) = self.aside.take(wall) {
-            incoming.due = 0;
-            self.place(place, incoming, wall, now);
+        while let Some((incoming, place)) = self.aside.take(now) {
+            self.place(place, incoming, now);
         }
         while let Some(id) = self.queue.pop_front() {
             let Some(held) = self.held.get_mut(&id) else { continue };

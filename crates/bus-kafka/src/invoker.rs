@@ -244,7 +244,7 @@ impl InvokerBus for KafkaInvoker {
             // Made before the look, so that nothing that comes in between is missed.
             let arrived = self.shared.arrived.notified();
             let (wall, now) = (self.shared.wall(), self.shared.now());
-            let next = self.shared.inbox().next(wall, now);
+            let next = self.shared.inbox().next(now);
             match next {
                 Next::Message(Given { message, redelivered, earlier, topic, written }) => {
                     meters::waited(&topic, wall.saturating_sub(written));
@@ -252,8 +252,7 @@ impl InvokerBus for KafkaInvoker {
                     return Some(Delivery { message, redelivered, earlier });
                 }
                 Next::Later(due) => {
-                    let wait = Duration::from_millis(due.saturating_sub(wall));
-                    let _ = timeout(wait, arrived).await;
+                    let _ = timeout(due.saturating_sub(now), arrived).await;
                 }
                 Next::Nothing => arrived.await,
                 Next::Closed => return None,

@@ -1,6 +1,6 @@
 //! What goes into an inbox, and what comes out of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use whisker_bus::{Attempt, Redelivered};
 use whisker_entity::{ActivationId, Millis};
@@ -19,9 +19,9 @@ pub struct Incoming<M> {
     pub blocking: bool,
     /// Runs of it that failed.
     pub earlier: Vec<Attempt>,
-    /// When it is to run; at once, mostly.
+    /// When it is to run, on its writer's wall; at once, mostly.
     pub due: Millis,
-    /// When it was written.
+    /// When it was written, on the same wall.
     pub written: Millis,
     /// Whether an earlier reader may have had it.
     pub doubtful: bool,
@@ -38,6 +38,12 @@ impl<M> Incoming<M> {
     /// Which run it asks for: how many failed before.
     pub(super) fn run(&self) -> u32 {
         u32::try_from(self.earlier.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How long it is to wait, read at this time of day. No longer than its
+    /// writer wanted, who may have another clock.
+    pub(super) fn waits(&self, wall: Millis) -> Duration {
+        Duration::from_millis(self.due.saturating_sub(wall.max(self.written)))
     }
 
     pub(super) fn facts(&self) -> Facts {
@@ -71,8 +77,8 @@ pub struct Given<M> {
 pub enum Next<M> {
     /// This message.
     Message(Given<M>),
-    /// Nothing before this time.
-    Later(Millis),
+    /// Nothing before this time of the process.
+    Later(Duration),
     /// Nothing.
     Nothing,
     /// Nothing ever again.

@@ -62,8 +62,8 @@ fn inbox() -> Inbox<u64> {
     inbox
 }
 
-fn next(inbox: &mut Inbox<u64>, wall: Millis) -> Option<(ActivationId, Redelivered)> {
-    match inbox.next(wall, NOW) {
+fn next(inbox: &mut Inbox<u64>, after_ms: u64) -> Option<(ActivationId, Redelivered)> {
+    match inbox.next(NOW + Duration::from_millis(after_ms)) {
         Next::Message(given) => Some((id(given.message), given.redelivered)),
         Next::Later(_) | Next::Nothing | Next::Closed => None,
     }
@@ -160,9 +160,10 @@ fn what_a_claimant_left_is_given_out_when_it_is_dead() {
 fn what_is_not_due_waits_aside_and_keeps_its_place() {
     let mut inbox = inbox();
     inbox.arrived(at(0), Incoming { due: 50, earlier: vec![attempt()], ..incoming(0, false) }, 0, NOW);
-    assert!(matches!(inbox.next(49, NOW), Next::Later(50)));
+    let due = NOW + Duration::from_millis(49);
+    assert!(matches!(inbox.next(due - Duration::from_millis(1)), Next::Later(at) if at == due));
     assert_eq!(position(&inbox), 0);
-    assert_eq!(next(&mut inbox, 50), Some((id(0), Redelivered::No)));
+    assert_eq!(next(&mut inbox, 49), Some((id(0), Redelivered::No)));
     assert!(matches!(inbox.starting(id(0)), Start::Claim(1)));
     for n in 1..5 {
         assert!(inbox.has_room_aside());
@@ -180,7 +181,7 @@ fn the_run_that_follows_does_not_overtake_the_one_that_failed() {
     inbox.arrived(at(1), Incoming { earlier: vec![attempt()], ..incoming(0, false) }, 0, NOW);
     assert_eq!(next(&mut inbox, 0), None);
     inbox.put_away(id(0));
-    assert_eq!(next(&mut inbox, MOMENT_MS), Some((id(0), Redelivered::No)));
+    assert_eq!(next(&mut inbox, MOMENT.as_millis() as u64), Some((id(0), Redelivered::No)));
     assert_eq!(position(&inbox), 1);
 }
 
@@ -198,6 +199,17 @@ fn what_was_not_given_out_goes_with_its_partition() {
     assert!(!inbox.arrived(at(3), incoming(3, true), 0, NOW), "late");
     assert_eq!(inbox.load(), (0, 0));
 }
+#[test]
+fn clocks_that_differ_make_nothing_wait_longer_than_it_was_to() {
+    let (hour, wall) = (3_600_000, 10_000_000);
+    for (writers, waits) in [(wall, 50), (wall + hour, 50), (wall - hour, 0)] {
+        let mut inbox = inbox();
+        let failed = Incoming { written: writers, due: writers + 50, ..incoming(0, false) };
+        inbox.arrived(at(0), failed, wall, NOW);
+        assert_eq!(next(&mut inbox, waits), Some((id(0), Redelivered::No)), "written at {writers}");
+    }
+}
+
 
 #[test]
 fn what_an_earlier_reader_may_have_given_out_stays_in_doubt() {
@@ -263,7 +275,7 @@ fn a_closed_one_gives_nothing_out() {
     let mut inbox = inbox();
     inbox.arrived(at(0), incoming(0, true), 0, NOW);
     inbox.close();
-    assert!(matches!(inbox.next(0, NOW), Next::Closed));
+    assert!(matches!(inbox.next(NOW), Next::Closed));
 }
 
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@
 //! ```text
 //!   arrived ──▶ queued ──▶ given ──▶ done
 //!      │          ▲          │
-//!      ├──▶ waiting ◀────────┘ somebody else was quicker
+//!      ├──▶ waiting ◀────────┘ somebody else was quicker, or nobody says who was
 //!      ├──▶ aside, until it is due
 //!      └──▶ done, if somebody saw it through
 //! ```
@@ -53,6 +53,8 @@ struct Held<M> {
     incoming: Incoming<M>,
     places: Vec<Place>,
     state: State,
+    /// A claim of it may be on its way, and nobody here waits for that.
+    unsettled: bool,
 }
 
 /// What comes of something that was read from the topic of claims.
@@ -153,7 +155,7 @@ impl<M: Clone> Inbox<M> {
             held.places.retain(|place| place.part != *part);
             // Others may read it now.
             held.incoming.in_stead |= held.places.len() < places;
-            let keep = held.state == State::Given || !held.places.is_empty();
+            let keep = held.state == State::Given || held.unsettled || !held.places.is_empty();
             if !keep {
                 forgotten.insert(*id);
                 bytes += if matches!(held.state, State::Queued(_)) { held.incoming.bytes } else { 0 };
@@ -183,12 +185,12 @@ impl<M: Clone> Inbox<M> {
             self.aside.put(now + waits, incoming, place);
             return true;
         }
-        let id = incoming.activation;
-        match self.held.get_mut(&id) {
         self.place(place, incoming, now)
     }
 
     fn place(&mut self, place: Place, incoming: Incoming<M>, now: Duration) -> bool {
+        let id = incoming.activation;
+        match self.held.get_mut(&id) {
             Some(held) if incoming.run() <= held.incoming.run() => {
                 held.places.push(place);
                 false
@@ -198,37 +200,43 @@ impl<M: Clone> Inbox<M> {
                 self.aside.put(now + MOMENT, incoming, place);
                 true
             }
-            None => self.admit(vec![place], incoming, now),
+            None => self.admit(Held { incoming, places: vec![place], state: State::Waiting, unsettled: false }, now),
         }
     }
 
-    fn admit(&mut self, places: Vec<Place>, incoming: Incoming<M>, now: Duration) -> bool {
-        let id = incoming.activation;
-        let state = match self.judge(&incoming, now) {
+    fn admit(&mut self, mut held: Held<M>, now: Duration) -> bool {
+        let id = held.incoming.activation;
+        held.state = match self.judge(&held, now) {
             Verdict::Run => State::Queued(Redelivered::No),
             Verdict::Interrupted => State::Queued(Redelivered::AfterStart),
             Verdict::Wait => State::Waiting,
             Verdict::Over => {
-                places.iter().for_each(|place| self.parts.pass(place));
+                held.places.iter().for_each(|place| self.parts.pass(place));
                 return false;
             }
         };
-        if state == State::Waiting {
+        let waits = held.state == State::Waiting;
+        if waits {
             self.waiting.insert(id);
         } else {
             self.queue.push_back(id);
-            self.queued_bytes += incoming.bytes;
+            self.queued_bytes += held.incoming.bytes;
         }
-        self.apart += usize::from(incoming.apart);
-        self.held.insert(id, Held { incoming, places, state });
-        state != State::Waiting
+        self.apart += usize::from(held.incoming.apart);
+        self.held.insert(id, held);
+        !waits
     }
 
-    fn judge(&self, incoming: &Incoming<M>, now: Duration) -> Verdict {
-        if self.recent.contains(&incoming.activation) {
+    fn judge(&self, held: &Held<M>, now: Duration) -> Verdict {
+        let id = held.incoming.activation;
+        if self.recent.contains(&id) {
             return Verdict::Over;
         }
-        self.claims.judge(incoming.facts(), |by| self.members.is_alive(by, now))
+        // A claim that came late, and won: everybody else leaves it to us.
+        if held.unsettled && self.claims.holder(id) == Some(self.me) {
+            return Verdict::Run;
+        }
+        self.claims.judge(held.incoming.facts(), |by| self.members.is_alive(by, now))
     }
 
     /// Something was read from the topic of claims.
@@ -238,6 +246,11 @@ impl<M: Clone> Inbox<M> {
             Note::Claim { run, by } if by == self.me => Some((run, won)),
             Note::Claim { .. } | Note::Over => None,
         };
+        if let Some((_, Won::No)) = won
+            && let Some(held) = self.held.get_mut(&activation)
+        {
+            held.unsettled = false;
+        }
         Noted { rings: self.waiting.contains(&activation) && self.look_again(activation, now), won }
     }
 
@@ -274,14 +287,14 @@ impl<M: Clone> Inbox<M> {
 
     fn look_again(&mut self, id: ActivationId, now: Duration) -> bool {
         let Some(held) = self.held.get(&id) else { return false };
-        if self.judge(&held.incoming, now) == Verdict::Wait {
+        if self.judge(held, now) == Verdict::Wait {
             return false;
         }
         self.waiting.remove(&id);
         match self.held.remove(&id) {
-            Some(Held { incoming, places, .. }) => {
-                self.apart -= usize::from(incoming.apart);
-                self.admit(places, incoming, now)
+            Some(held) => {
+                self.apart -= usize::from(held.incoming.apart);
+                self.admit(held, now)
             }
             None => false,
         }
@@ -329,6 +342,18 @@ impl<M: Clone> Inbox<M> {
         held.state = State::Waiting;
         self.waiting.insert(id);
         self.look_again(id, now)
+    }
+
+    /// The bus did not say what a claim came to. Should it win after all, nobody
+    /// else runs this: so it stays here, also if its partition goes, and is
+    /// given out again when [others are looked for](Self::look_around), until
+    /// that is known.
+    pub fn unsettled(&mut self, id: ActivationId) {
+        if let Some(held) = self.held.get_mut(&id) {
+            held.state = State::Waiting;
+            held.unsettled = true;
+            self.waiting.insert(id);
+        }
     }
 
     /// Whether a message here was accepted: nobody waits for it.

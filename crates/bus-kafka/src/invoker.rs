@@ -265,13 +265,20 @@ impl InvokerBus for KafkaInvoker {
         match start {
             Start::Go => Ok(()),
             Start::Leave => Err(Error::Taken),
-            Start::Claim(run) => match self.claim(activation, run).await? {
-                Won::Yes => Ok(()),
-                Won::No => {
+            Start::Claim(run) => match self.claim(activation, run).await {
+                Ok(Won::Yes) => Ok(()),
+                Ok(Won::No) => {
                     meters::lost();
                     self.given().remove(&activation);
                     let now = self.shared.now();
                     self.shared.tell(|inbox| inbox.lost(activation, now));
+                    Err(Error::Taken)
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(activation.id = %activation, error, "A run waits until Kafka takes note of its claim");
+                    self.given().remove(&activation);
+                    self.shared.inbox().unsettled(activation);
                     Err(Error::Taken)
                 }
             },

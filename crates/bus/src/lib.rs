@@ -105,9 +105,10 @@ pub trait InvokerBus: Send + Sync + 'static {
     /// as the message itself: after a crash it is delivered again as
     /// [`Redelivered::AfterStart`], and so never runs twice unasked.
     ///
-    /// [`Error::Taken`] where another invoker was quicker: the run must not
-    /// begin, and the message is no longer this receiver's. Nobody is to hear
-    /// of it from here, neither by an acknowledgement nor by a record.
+    /// [`Error::Taken`] where another invoker was quicker, or the bus cannot say
+    /// whether one was: the run must not begin, and the message is no longer
+    /// this receiver's, unless it is received again. Nobody is to hear of it
+    /// from here, neither by an acknowledgement nor by a record.
     async fn starting(&self, activation: ActivationId) -> Result<(), Error>;
 
     /// Tells the controllers, and the other invokers, that this one lives.

@@ -146,6 +146,33 @@ fn whoever_was_slower_waits_until_the_other_is_done() {
 }
 
 #[test]
+fn a_claim_that_nobody_answers_is_made_again_until_it_is_known_whose_it_is() {
+    let mut inbox = inbox();
+    for n in 0..3 {
+        inbox.arrived(at(n as i64), incoming(n, false), 0, NOW);
+        next(&mut inbox, 0).unwrap();
+        assert_eq!(inbox.starting(id(n)), Start::Claim(0));
+        inbox.unsettled(id(n));
+    }
+    assert_eq!(next(&mut inbox, 0), None, "not at once");
+    // Those of two came late; nobody heard of the third one's.
+    assert!(inbox.noted(id(0), claim(me()), 1, NOW).rings);
+    assert!(!inbox.noted(id(1), claim(other()), 1, NOW).rings);
+    inbox.noted(id(1), claim(me()), 1, NOW);
+    inbox.revoked(&part(0));
+    assert_eq!(next(&mut inbox, 0), Some((id(0), Redelivered::No)), "nobody else may run it");
+    assert_eq!(next(&mut inbox, 0), None);
+    // After some silence this one is dead in its own eyes too.
+    assert!(inbox.look_around(NOW + PATIENCE / 2));
+    assert_eq!(next(&mut inbox, 0), Some((id(2), Redelivered::No)));
+    inbox.unsettled(id(2));
+    inbox.noted(id(2), claim(me()), 1, NOW + PATIENCE * 2);
+    assert_eq!(next(&mut inbox, 0), Some((id(2), Redelivered::No)));
+    assert_eq!(inbox.starting(id(2)), Start::Claim(0));
+    assert_eq!(inbox.noted(id(2), claim(me()), 1, NOW).won, Some((0, Won::Yes)), "written twice");
+}
+
+#[test]
 fn what_a_claimant_left_is_given_out_when_it_is_dead() {
     let mut inbox = inbox();
     inbox.noted(id(0), claim(other()), 1, NOW);
@@ -170,6 +197,17 @@ fn what_is_not_due_waits_aside_and_keeps_its_place() {
         inbox.arrived(at(n as i64), Incoming { due: 90, ..incoming(n, false) }, 50, NOW);
     }
     assert!(!inbox.has_room_aside() && inbox.has_room(Room::Queued, true));
+}
+
+#[test]
+fn clocks_that_differ_make_nothing_wait_longer_than_it_was_to() {
+    let (hour, wall) = (3_600_000, 10_000_000);
+    for (writers, waits) in [(wall, 50), (wall + hour, 50), (wall - hour, 0)] {
+        let mut inbox = inbox();
+        let failed = Incoming { written: writers, due: writers + 50, ..incoming(0, false) };
+        inbox.arrived(at(0), failed, wall, NOW);
+        assert_eq!(next(&mut inbox, waits), Some((id(0), Redelivered::No)), "written at {writers}");
+    }
 }
 
 #[test]
@@ -199,17 +237,6 @@ fn what_was_not_given_out_goes_with_its_partition() {
     assert!(!inbox.arrived(at(3), incoming(3, true), 0, NOW), "late");
     assert_eq!(inbox.load(), (0, 0));
 }
-#[test]
-fn clocks_that_differ_make_nothing_wait_longer_than_it_was_to() {
-    let (hour, wall) = (3_600_000, 10_000_000);
-    for (writers, waits) in [(wall, 50), (wall + hour, 50), (wall - hour, 0)] {
-        let mut inbox = inbox();
-        let failed = Incoming { written: writers, due: writers + 50, ..incoming(0, false) };
-        inbox.arrived(at(0), failed, wall, NOW);
-        assert_eq!(next(&mut inbox, waits), Some((id(0), Redelivered::No)), "written at {writers}");
-    }
-}
-
 
 #[test]
 fn what_an_earlier_reader_may_have_given_out_stays_in_doubt() {

@@ -1,7 +1,7 @@
 //! The bus's server, as far as processes notice: logs that keep what reached
 //! them, and groups that give each partition to one member at a time.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use whisker_bus_kafka::claims::Note;
 use whisker_entity::ActivationId;
@@ -34,8 +34,10 @@ pub(crate) struct Message {
     pub test: bool,
     pub memory_mb: u64,
     pub takes: Time,
-    /// When it was written, on its writer's wall.
+    /// When it was written, on its writer's wall …
     pub written: Time,
+    /// … and when it is to run.
+    pub due: Time,
 }
 
 /// An invoker lives.
@@ -55,8 +57,9 @@ pub(crate) struct Ack {
 }
 
 /// A partition that a group reads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Partition {
+    pub topic: Arc<str>,
     pub log: Vec<Message>,
     /// Done below this …
     pub committed: i64,
@@ -70,6 +73,18 @@ pub(crate) struct Partition {
 }
 
 impl Partition {
+    fn new(topic: String) -> Self {
+        Self {
+            topic: topic.into(),
+            log: Vec::new(),
+            committed: 0,
+            bound: 0,
+            members: BTreeMap::new(),
+            owner: None,
+            leaving: false,
+        }
+    }
+
     /// Joins, or stays. Of a process's own partition a new life takes its
     /// former one's place.
     pub fn join(&mut self, who: Life, now: Time) {
@@ -152,8 +167,9 @@ pub(crate) enum Post {
 
 impl Broker {
     pub fn new(invokers: usize, controllers: usize) -> Self {
+        let names = (0..invokers).map(|invoker| format!("invoker{invoker}")).chain(["retries".to_owned()]);
         Self {
-            partitions: (0..=invokers).map(|_| Partition::default()).collect(),
+            partitions: names.map(Partition::new).collect(),
             claims: Vec::new(),
             health: Vec::new(),
             completed: vec![Vec::new(); controllers],

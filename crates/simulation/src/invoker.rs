@@ -1,21 +1,36 @@
-//! An invoker: what it has read, what it runs, and what it has to record.
+//! An invoker: the real inbox, and what it runs.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use whisker_entity::ActivationId;
-
-use crate::{
-    agenda::Time,
-    broker::{Broker, Life, Message},
-    controller::MEMORY_MB,
-    inbox::Inbox,
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
 };
 
+use whisker_bus::{Incarnation, InvokerId, InvokerInstance, InvokerPing};
+use whisker_bus_kafka::{
+    claims::{Claimant, Claims, Note},
+    inbox::{Bounds, Inbox, Noted},
+    members::Members,
+};
+use whisker_entity::{ActivationId, ByteSize};
+
+use crate::{
+    Sabotage,
+    agenda::Time,
+    broker::{Broker, Life, Message, Ping},
+    controller::MEMORY_MB,
+    reader::{Reader, When},
+};
+
+/// After so long without a ping an invoker is offline to the others.
+const OFFLINE_AFTER: Duration = Duration::from_secs(10);
+/// More than there are in one life: what is forgotten is another story.
+const CLAIMS_KEPT: usize = 100_000;
+
 /// One life of an invoker's process.
-#[derive(Debug)]
 pub(crate) struct Invoker {
-    pub me: Life,
-    pub inbox: Inbox,
+    pub me: Claimant,
+    pub inbox: Inbox<Message>,
+    pub reader: Reader,
     /// How far it read.
     pub claims: usize,
     pub health: usize,
@@ -24,26 +39,71 @@ pub(crate) struct Invoker {
     /// Runs whose claim is not read yet: they have their memory.
     pub claiming: BTreeMap<ActivationId, Message>,
     pub running: BTreeMap<ActivationId, Message>,
-    /// Others' partitions that it reads in their stead.
-    pub in_stead: BTreeSet<usize>,
     pub draining: bool,
     used_mb: u64,
 }
 
+fn time(now: Time) -> Duration {
+    Duration::from_millis(now)
+}
+
+fn claimant(who: Life) -> Claimant {
+    Claimant { invoker: InvokerId(who.process as u32), incarnation: Incarnation(who.life) }
+}
+
 impl Invoker {
-    pub fn new(me: Life, inbox: Inbox) -> Self {
+    /// One that starts: it has read all claims that there are.
+    pub fn new(who: Life, invokers: usize, broker: &Broker, bounds: Bounds, now: Time, sabotage: Sabotage) -> Self {
+        let (me, now) = (claimant(who), time(now));
+        let mut inbox = Inbox::new(me, bounds, Claims::new(CLAIMS_KEPT), Members::new(OFFLINE_AFTER, now));
+        // As their topics tell.
+        (0..invokers).for_each(|other| inbox.exists(InvokerId(other as u32), now));
+        for (id, note, at) in &broker.claims {
+            inbox.noted(*id, *note, *at, now);
+        }
         Self {
             me,
             inbox,
-            claims: 0,
-            health: 0,
+            reader: Reader::new(who, sabotage),
+            claims: broker.claims.len(),
+            health: broker.health.len(),
             queue: VecDeque::new(),
             claiming: BTreeMap::new(),
             running: BTreeMap::new(),
-            in_stead: BTreeSet::new(),
             draining: false,
             used_mb: 0,
         }
+    }
+
+    /// Reads pings, at most so many.
+    pub fn follow_health(&mut self, broker: &Broker, most: usize, now: Time) {
+        for ping in broker.health.iter().skip(self.health).take(most) {
+            self.health += 1;
+            self.heard(*ping, now);
+        }
+    }
+
+    fn heard(&mut self, ping: Ping, now: Time) {
+        let who = claimant(ping.who);
+        let instance = InvokerInstance::new(who.invoker, ByteSize::bytes(0));
+        let ping = InvokerPing { instance, enabled: ping.enabled, incarnation: Some(who.incarnation) };
+        self.inbox.heard(&ping, time(now));
+    }
+
+    /// Reads the next claim, if there is one, and says what it came to if it is
+    /// our own.
+    pub fn follow_claims(&mut self, broker: &Broker, now: Time) -> Option<(ActivationId, Noted)> {
+        let (id, note, at): (_, Note, _) = *broker.claims.get(self.claims)?;
+        self.claims += 1;
+        Some((id, self.inbox.noted(id, note, at, time(now))))
+    }
+
+    /// Reads messages, at most so many of each partition.
+    pub fn read(&mut self, broker: &mut Broker, most: u64, when: When) {
+        let charges: Vec<usize> = self.inbox.charges(time(when.now)).into_iter().map(|id| id.0 as usize).collect();
+        let charges = Some(&*charges).filter(|_| !self.draining);
+        self.reader.take_part(broker, &mut self.inbox, charges, when.now);
+        self.reader.read(broker, &mut self.inbox, most, when);
     }
 
     /// The next run for which there is memory, which it gets.
@@ -63,103 +123,5 @@ impl Invoker {
 
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.claiming.is_empty()
-    }
-
-    /// Joins and leaves groups, takes over what it was given and gives up what
-    /// it lost.
-    pub fn take_part(&mut self, broker: &mut Broker, now: Time) {
-        let own = self.me.process;
-        let retries = broker.retries();
-        let charges = if self.draining { Vec::new() } else { self.inbox.charges(now) };
-        for partition in 0..broker.partitions.len() {
-            let wanted = if partition == own || partition == retries {
-                !self.draining
-            } else {
-                let read = self.in_stead.contains(&partition);
-                charges.contains(&partition) && (read || broker.partitions[partition].has_more())
-            };
-            let place = &mut broker.partitions[partition];
-            place.heartbeat(self.me, now);
-            match (wanted, place.is_member(self.me)) {
-                (true, false) => place.join(self.me, now),
-                (false, true) => {
-                    self.give_up(broker, partition);
-                    broker.partitions[partition].leave(self.me);
-                }
-                (true, true) | (false, false) => {}
-            }
-            if partition != own && partition != retries {
-                if wanted {
-                    self.in_stead.insert(partition)
-                } else {
-                    self.in_stead.remove(&partition)
-                };
-            }
-            let place = &mut broker.partitions[partition];
-            match (place.is_owner(self.me), self.inbox.parts.contains_key(&partition)) {
-                (true, false) => {
-                    let in_stead = self.in_stead.contains(&partition);
-                    self.inbox.assigned(partition, place.committed, place.bound, in_stead);
-                }
-                (true, true) if place.leaving => {
-                    self.give_up(broker, partition);
-                }
-                (false, true) => self.inbox.revoked(partition),
-                (true, true) | (false, false) => {}
-            }
-        }
-    }
-
-    /// Gives a partition up, and says exactly how far it came.
-    pub fn give_up(&mut self, broker: &mut Broker, partition: usize) {
-        if let Some(part) = self.inbox.parts.get(&partition) {
-            let place = &mut broker.partitions[partition];
-            place.commit(self.me, part.offsets.position(), part.given);
-            place.release(self.me);
-        }
-        self.inbox.revoked(partition);
-    }
-
-    /// Reads at most so many messages of a partition.
-    pub fn read(&mut self, broker: &mut Broker, partition: usize, most: u64, early: bool, now: Time) {
-        for _ in 0..most {
-            let Some(part) = self.inbox.parts.get_mut(&partition) else { return };
-            let next = part.offsets.next();
-            let place = &mut broker.partitions[partition];
-            let Some(message) = place.log.get(next as usize).copied() else { break };
-            if !part.reads.may_read(next) {
-                let bound = part.reads.wanted(next);
-                if !place.commit(self.me, part.offsets.position(), bound) {
-                    return self.inbox.revoked(partition);
-                }
-                part.reads.grant(bound);
-            }
-            self.inbox.arrived(partition, message, now);
-        }
-        let Some(part) = self.inbox.parts.get_mut(&partition) else { return };
-        let place = &mut broker.partitions[partition];
-        if let Some(bound) = part.reads.ahead(part.offsets.next())
-            && place.commit(self.me, part.offsets.position(), bound)
-        {
-            part.reads.grant(bound);
-        }
-        if early {
-            place.commit(self.me, part.offsets.next(), part.reads.granted());
-        }
-    }
-
-    /// Commits what is done.
-    pub fn commit(&mut self, broker: &mut Broker, quiet: bool) {
-        let mut lost = Vec::new();
-        for (partition, part) in &mut self.inbox.parts {
-            let bound = if quiet { part.reads.quiet(part.offsets.next()) } else { None };
-            let bound = bound.unwrap_or(part.reads.granted());
-            if broker.partitions[*partition].commit(self.me, part.offsets.position(), bound) {
-                part.reads.grant(bound);
-            } else {
-                lost.push(*partition);
-            }
-        }
-        lost.into_iter().for_each(|partition| self.inbox.revoked(partition));
     }
 }

@@ -77,6 +77,8 @@ pub struct Seen {
     pub rescued: u64,
     /// Claims that came too late.
     pub lost_claims: u64,
+    /// Claims that were not answered in time.
+    pub unsettled: u64,
     /// Bookings forced upon an invoker without room.
     pub forced: u64,
     /// Processes killed, stopped, cut off.
@@ -93,6 +95,7 @@ impl std::ops::AddAssign for Seen {
         self.repeated += other.repeated;
         self.rescued += other.rescued;
         self.lost_claims += other.lost_claims;
+        self.unsettled += other.unsettled;
         self.forced += other.forced;
         self.faults += other.faults;
     }

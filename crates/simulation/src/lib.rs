@@ -2,13 +2,11 @@
 //! faults from a seed, to see that nothing is lost or done twice.
 //!
 //! What decides is the real thing: `whisker-placement` in each controller, and
-//! in each invoker `whisker-bus-kafka`'s claims, members, offsets and reads.
-//! What stands around those in an invoker is told again in short (`inbox.rs`),
-//! since there it is interwoven with threads.
+//! in each invoker `whisker-bus-kafka`'s inbox and reads.
 //! What carries out is modelled: a broker (`broker.rs`) that keeps what reached
 //! it and gives each partition to one member of a group, and processes that
-//! poll it. Whatever those do between two decisions, the network and the dice
-//! may come between.
+//! poll it (`reader.rs`). Whatever those do between two decisions, the network
+//! and the dice may come between.
 //!
 //! What goes wrong: processes are killed and start again; are stopped and go on
 //! as if nothing had been (zombies, which their group has long given up);
@@ -28,9 +26,10 @@ mod agenda;
 mod broker;
 mod chaos;
 mod controller;
-mod inbox;
+mod event;
 mod invoker;
 mod ledger;
+mod reader;
 mod world;
 
 pub use ledger::{Broken, Seen};
@@ -58,11 +57,13 @@ pub enum Sabotage {
     InterruptedUnasked,
     /// A run is recorded that was only about to begin.
     RecordedUnrun,
+    /// A run whose claim is not answered is recorded as interrupted.
+    ClaimGivenUp,
 }
 
 impl Sabotage {
     /// All that break something.
-    pub const ALL: [Sabotage; 8] = [
+    pub const ALL: [Sabotage; 9] = [
         Sabotage::ClaimsIgnored,
         Sabotage::DoubtIgnored,
         Sabotage::CommittedEarly,
@@ -71,5 +72,6 @@ impl Sabotage {
         Sabotage::FreedEarly,
         Sabotage::InterruptedUnasked,
         Sabotage::RecordedUnrun,
+        Sabotage::ClaimGivenUp,
     ];
 }

@@ -19,7 +19,19 @@ fn everything_holds() {
         }
     }
     // Where nothing happens, nothing is shown.
-    let Seen { accepted, answered, refused, runs, interrupted, repeated, rescued, lost_claims, forced, faults } = seen;
+    let Seen {
+        accepted,
+        answered,
+        refused,
+        runs,
+        interrupted,
+        repeated,
+        rescued,
+        lost_claims,
+        unsettled,
+        forced,
+        faults,
+    } = seen;
     for (what, count) in [
         ("accepted", accepted),
         ("answered", answered),
@@ -29,6 +41,7 @@ fn everything_holds() {
         ("repeated", repeated),
         ("rescued", rescued),
         ("lost claims", lost_claims),
+        ("claims that were not answered", unsettled),
         ("forced", forced),
         ("faults", faults),
     ] {
@@ -59,7 +72,7 @@ fn each_broken_chain_is_found() {
             Sabotage::CommittedEarly | Sabotage::DoneEarly => matches!(found, Some(Broken::Lost(_))),
             Sabotage::SilenceIgnored => matches!(found, Some(Broken::UsedOffline { .. })),
             Sabotage::FreedEarly => matches!(found, Some(Broken::Overdrawn { .. })),
-            Sabotage::InterruptedUnasked => matches!(found, Some(Broken::NeverBegun(_))),
+            Sabotage::InterruptedUnasked | Sabotage::ClaimGivenUp => matches!(found, Some(Broken::NeverBegun(_))),
             Sabotage::RecordedUnrun => matches!(found, Some(Broken::Invented(_))),
         };
         assert!(expected, "{sabotage:?} was found as {found:?}");

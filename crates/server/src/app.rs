@@ -28,7 +28,7 @@ use whisker_entity::{Manifest, Millis};
 use crate::{configure, settings::Serve, stores::Place, subjects};
 
 /// The kinds that this binary knows.
-fn manifest() -> anyhow::Result<Manifest> {
+pub fn manifest() -> anyhow::Result<Manifest> {
     Manifest::parse(whisker_sandbox_process::MANIFEST).context("the embedded manifest is good")
 }
 

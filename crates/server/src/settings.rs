@@ -101,12 +101,13 @@ pub enum StoreAction {
         #[arg(long)]
         resume: bool,
     },
-    /// Read everything, and say what is not understood. Exit status 0: nothing
+    /// Read everything, and say what is not understood, and which actions would not run. Exit
+    /// status 0: all is understood
     Check {
         /// The store
         store: String,
         /// File with the password or key for it; WHISKER_STORE_PASSWORD is the other way
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, alias = "store-password-file", value_name = "FILE")]
         password_file: Option<PathBuf>,
     },
     /// Show the records that a server's store refused: a line of JSON each, with the reason

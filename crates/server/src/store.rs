@@ -1,6 +1,8 @@
 //! `whisker store`: copies one store to another, reads one to see whether
 //! everything in it is understood, or shows what one refused.
 
+mod wants;
+
 use std::{
     env, fs,
     io::{self, Write},
@@ -11,12 +13,13 @@ use std::{
 use anyhow::{Context, bail};
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use whisker_journal::Refused;
-use whisker_secrets::Seals;
+use whisker_secrets::{Seals, Secrets};
 use whisker_transfer::{Content, Reached, Stage, Whole};
 
 use crate::{
-    configure, secrets,
+    app, configure, secrets,
     settings::{Durability, StoreAction, StoreCommand, data_dir},
+    store::wants::Wants,
     stores::{Place, Stores},
 };
 
@@ -27,7 +30,8 @@ const CONNECTIONS: usize = 16;
 
 /// Does what is asked and tells it; the exit code.
 pub fn run(command: StoreCommand) -> anyhow::Result<u8> {
-    let seals = secrets::read(&command.keys)?.seals()?;
+    let secrets = secrets::read(&command.keys)?;
+    let seals = secrets.seals()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         match command.action {
@@ -37,7 +41,8 @@ pub fn run(command: StoreCommand) -> anyhow::Result<u8> {
                 copy(&from, &to, resume).await
             }
             StoreAction::Check { store, password_file } => {
-                check(&place(&seals, &store, password_file.as_deref(), "WHISKER_STORE_PASSWORD", true)?).await
+                let place = place(&seals, &store, password_file.as_deref(), "WHISKER_STORE_PASSWORD", true)?;
+                check(&place, &secrets).await
             }
             StoreAction::Refused { file } => refused(&file, seals),
         }
@@ -58,10 +63,11 @@ async fn copy(from: &Place, to: &Place, resume: bool) -> anyhow::Result<u8> {
     Ok(u8::from(!copied.left_out.is_empty()))
 }
 
-async fn check(place: &Place) -> anyhow::Result<u8> {
+async fn check(place: &Place, secrets: &Secrets) -> anyhow::Result<u8> {
     let store = whole(place.open().await?);
-    let bar = Bar::new();
-    let report = whisker_transfer::check(&store, &|reached| bar.show(reached)).await;
+    let (bar, manifest) = (Bar::new(), app::manifest()?);
+    let mut wants = Wants::new(&manifest, secrets);
+    let report = whisker_transfer::check(&store, &|reached| bar.show(reached), &mut |entity| wants.see(entity)).await;
     bar.end();
     let report = report.with_context(|| format!("{} cannot be read", place.shown()))?;
     tell(&report.content);
@@ -70,6 +76,7 @@ async fn check(place: &Place) -> anyhow::Result<u8> {
     if untold > 0 {
         eprintln!("and {untold} more");
     }
+    eprint!("{wants}");
     Ok(u8::from(report.problem_count > 0))
 }
 
@@ -117,6 +124,7 @@ fn place(
     // The data folder is only looked for where nothing else is said.
     let folder = if url == "sqlite" { data_dir(None)? } else { Default::default() };
     let place = configure::place(url, password, &folder, Durability::Process, CONNECTIONS)?.sealed_with(seals);
+    let place = place.patient().only_what_is_there(is_read);
     match place.folder() {
         Some(folder) if is_read && !folder.join("store.db").exists() => {
             bail!("{} holds no server's data", folder.display())

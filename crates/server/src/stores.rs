@@ -15,6 +15,10 @@ use whisker_store_postgres::Postgres;
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long a database may be silent to who reads all of it: it may have to
+/// compute a view of everything first.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Where things are kept.
 #[derive(Debug, Clone)]
 pub enum Place {
@@ -49,6 +53,31 @@ impl Place {
             Place::Postgres(config) => config.seals = seals.clone(),
             Place::CouchDb(config) => config.seals = seals.clone(),
             Place::Cosmos(config) => config.seals = seals.clone(),
+        }
+        self
+    }
+
+    /// For who reads or writes all of it, and would rather wait than begin again:
+    /// a database is away only when it is silent for a minute, or for longer
+    /// where its URL says so.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        let patience = match &mut self {
+            Place::Embedded(_) => return self,
+            Place::Postgres(config) => &mut config.patience,
+            Place::CouchDb(config) => &mut config.patience,
+            Place::Cosmos(config) => &mut config.patience,
+        };
+        *patience = WHOLE_PATIENCE.max(*patience);
+        self
+    }
+
+    /// Refused, if so said, where a CouchDB lacks a database: a server makes an
+    /// empty one, under a name that is perhaps misspelt.
+    #[must_use]
+    pub fn only_what_is_there(mut self, only: bool) -> Self {
+        if let Place::CouchDb(config) = &mut self {
+            config.makes_databases = !only;
         }
         self
     }

@@ -166,14 +166,27 @@ fn two_servers_on_one_database_hear_each_other() {
 fn what_is_not_understood_is_named() {
     let database = CouchDb::start(None);
     load(&database, "ow_");
-    let check = || {
+    let check_of = |prefix: &str| {
         let mut command = Command::new(binary_path());
         let Output { status, stdout, stderr } =
-            command.args(["store", "check", &database.url_of("ow_")]).output().expect("the binary runs");
+            command.args(["store", "check", &database.url_of(prefix)]).output().expect("the binary runs");
         (status.code(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
     };
+    let check = || check_of("ow_");
+    let mut old = documents("whisks.json").swap_remove(0);
+    (old["_id"], old["name"], old["exec"]["kind"]) = (json!("guest/old"), json!("old"), json!("nodejs:6"));
+    database.load("ow_whisks", &[old]);
     let (code, words) = check();
     assert_eq!(code, Some(0), "{words}");
+    for told in [
+        "guest/old is of kind nodejs:6, which is not known",
+        "guest/image is an image, and runs with --containers docker only; and 1 more",
+        "guest/locked has parameters that cannot be decrypted: there is no key for aes-128",
+    ] {
+        assert!(words.contains(&format!("will not run as it is: {told}\n")), "{told}: {words}");
+    }
+    let (code, words) = check_of("oh_");
+    assert!(code == Some(1) && words.contains("there is no database oh_subjects"), "{words}");
     let odd = documents("unreadable.json");
     for entry in &odd {
         let name = entry["database"].as_str().expect("a name");

@@ -15,6 +15,8 @@ pub struct Config {
     pub credentials: Option<(String, String)>,
     /// What its databases are called.
     pub databases: Databases,
+    /// Whether those that are missing are made, as they are unless this is changed.
+    pub makes_databases: bool,
     /// How long it may be silent before it counts as away.
     pub patience: Duration,
     /// Requests at once; further ones wait.
@@ -116,6 +118,7 @@ impl Config {
                 activations: name(parameters.activations, "activations")?,
                 subjects: name(parameters.subjects, "subjects")?,
             },
+            makes_databases: true,
             patience: parameters.patience.unwrap_or(whisker_remote::PATIENCE),
             connections: 32,
             ca: parameters.ca,
@@ -139,6 +142,7 @@ impl fmt::Debug for Config {
             .field("base", &self.base)
             .field("user", &self.credentials.as_ref().map(|(user, _)| user))
             .field("databases", &self.databases)
+            .field("makes_databases", &self.makes_databases)
             .field("patience", &self.patience)
             .field("connections", &self.connections)
             .field("ca", &self.ca)

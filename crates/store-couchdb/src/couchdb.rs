@@ -35,7 +35,7 @@ impl CouchDb {
         for (database, designs) in
             [(&subjects, designs::SUBJECTS), (&whisks, designs::WHISKS), (&activations, designs::RECORDS)]
         {
-            database.ensure(designs).await?;
+            database.ensure(designs, config.makes_databases).await?;
         }
         Ok(Self {
             places: Places::new(),

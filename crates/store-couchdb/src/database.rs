@@ -183,17 +183,21 @@ impl Database {
         self.client.listen(&target).await
     }
 
-    /// Makes what is missing of the database and its design documents. What
-    /// is there stays as it is.
-    pub async fn ensure(&self, designs: &[Design]) -> Result<(), OpenError> {
+    /// Makes what is missing of the database and its design documents; the
+    /// database itself only where that `makes` it. What is there stays as it is.
+    pub async fn ensure(&self, designs: &[Design], makes: bool) -> Result<(), OpenError> {
         let base = || format!("/{}", self.name);
         let failed = |source| OpenError::Database { name: self.name.clone(), source };
         let there = self.client.ask(Ask::new(Method::GET, base())).await.map_err(failed)?;
         if there.status == StatusCode::NOT_FOUND {
-            let made = self.client.ask(Ask::new(Method::PUT, base())).await.map_err(failed)?;
+            if !makes {
+                return Err(OpenError::Missing(self.name.clone()));
+            }
+            let unmade = |source| OpenError::Unmade { name: self.name.clone(), source };
+            let made = self.client.ask(Ask::new(Method::PUT, base())).await.map_err(unmade)?;
             // Another server may have been quicker.
             if made.status != StatusCode::PRECONDITION_FAILED {
-                made.good().map_err(failed)?;
+                made.good().map_err(unmade)?;
             }
         } else {
             there.good().map_err(failed)?;

@@ -15,17 +15,8 @@ pub enum OpenError {
     /// Users' keys are to be sealed, and nothing seals.
     #[error(transparent)]
     Seals(#[from] NothingSeals),
-    /// It does not answer, or refuses.
-    #[error("{base} cannot be used")]
-    Away {
-        /// Where it should be.
-        base: String,
-        /// Why it cannot.
-        #[source]
-        source: Failure,
-    },
-    /// A database is missing and may not be made.
-    #[error("the database {name} is not there, and cannot be made")]
+    /// A database is there, and what has to be read or made of it cannot be.
+    #[error("the database {name} cannot be used")]
     Database {
         /// Which.
         name: String,
@@ -33,6 +24,18 @@ pub enum OpenError {
         #[source]
         source: Failure,
     },
+    /// A database is missing and may not be made.
+    #[error("the database {name} is not there, and cannot be made")]
+    Unmade {
+        /// Which.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Failure,
+    },
+    /// A database is missing, and is not to be made.
+    #[error("there is no database {0}")]
+    Missing(String),
 }
 
 /// A request that got no good answer. No text here holds a credential or a

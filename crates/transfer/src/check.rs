@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use whisker_entity::CodeHash;
-use whisker_store::Error;
+use whisker_store::{Document, Error};
 
 use crate::{
     Content, PORTION, Progress, Stage, Whole,
@@ -46,12 +46,21 @@ impl Report {
 }
 
 /// Reads everything: each document as the server would, and each code by its
-/// hash. Fails only where the store itself does.
-pub async fn check(store: &Whole, progress: Progress<'_>) -> Result<Report, Error> {
-    read(store, Meter::new(progress)).await
+/// hash. Shows each entity that is understood. Fails only where the store itself
+/// does.
+pub async fn check(
+    store: &Whole,
+    progress: Progress<'_>,
+    show: &mut (dyn FnMut(&Document) + Send),
+) -> Result<Report, Error> {
+    read(store, Meter::new(progress), show).await
 }
 
-pub(crate) async fn read(store: &Whole, mut meter: Meter<'_>) -> Result<Report, Error> {
+pub(crate) async fn read(
+    store: &Whole,
+    mut meter: Meter<'_>,
+    show: &mut (dyn FnMut(&Document) + Send),
+) -> Result<Report, Error> {
     let mut report = Report::default();
     let mut codes: HashSet<CodeHash> = HashSet::new();
 
@@ -79,6 +88,7 @@ pub(crate) async fn read(store: &Whole, mut meter: Meter<'_>) -> Result<Report, 
         for item in scan.items {
             let Some(stored) = report.understood(item) else { continue };
             report.content.add_document(&stored.document);
+            show(&stored.document);
             let Some((hash, length)) = code_of(&stored.document) else { continue };
             if codes.insert(hash) {
                 let name = stored.document.qualified_name();

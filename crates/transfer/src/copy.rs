@@ -76,7 +76,7 @@ pub async fn copy(from: &Whole, to: &Whole, resume: bool, progress: Progress<'_>
     records(from, to, resume, &mut copied, |done| meter.reached(Stage::Records, done, all)).await?;
 
     let all = copied.content.kinds().iter().map(|(_, digest)| digest.count).sum();
-    let target = read(to, Meter::comparing(progress, all)).await.map_err(CopyError::Target)?;
+    let target = read(to, Meter::comparing(progress, all), &mut |_| {}).await.map_err(CopyError::Target)?;
     if let Some(problem) = target.problems.into_iter().next() {
         return Err(CopyError::Damaged(problem));
     }

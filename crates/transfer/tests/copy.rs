@@ -55,7 +55,11 @@ async fn everything_arrives_and_is_counted() {
     let counts: Vec<_> = copied.content.kinds().into_iter().map(|(_, digest)| digest.count).collect();
     assert_eq!(counts, [1, 1, 4, 1, 1, 1, 1_201]);
     assert!(copied.left_out.is_empty());
-    let report = check(&whole(&to), &silent()).await.unwrap();
+    let mut seen = Vec::new();
+    let report =
+        check(&whole(&to), &silent(), &mut |entity| seen.push(entity.qualified_name().to_string())).await.unwrap();
+    seen.sort();
+    assert_eq!(seen, ["ns/a", "ns/pkg", "ns/pkg/b", "ns/r", "ns/s", "ns/t", "other/c"]);
     assert_eq!((report.content, report.codes, report.problems), (copied.content, 2, vec![]));
     let one = Entities::get(&*to, &parse("ns/pkg/b")).await.unwrap().document;
     assert_eq!(one, Entities::get(&*from, &parse("ns/pkg/b")).await.unwrap().document);
@@ -144,7 +148,7 @@ async fn a_copy_that_was_broken_off_goes_on() {
         assert!(matches!(broken, Err(CopyError::Target(Error::Unavailable(_)))), "{broken:?}");
     }
     let copied = copy(&whole(&from), &whole(&to), true, &silent()).await.unwrap();
-    assert_eq!(copied.content, check(&whole(&from), &silent()).await.unwrap().content);
+    assert_eq!(copied.content, check(&whole(&from), &silent(), &mut |_| {}).await.unwrap().content);
 }
 
 /// The same records, of which one says something else.

@@ -180,7 +180,7 @@ fn what_is_not_understood_is_named() {
     assert_eq!(code, Some(0), "{words}");
     for told in [
         "guest/old is of kind nodejs:6, which is not known",
-        "guest/image is an image, and runs with --containers docker only; and 1 more",
+        "guest/image-with-code is an image, and runs with --containers docker only",
         "guest/locked has parameters that cannot be decrypted: there is no key for aes-128",
     ] {
         assert!(words.contains(&format!("will not run as it is: {told}\n")), "{told}: {words}");

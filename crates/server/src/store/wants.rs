@@ -10,6 +10,13 @@ use whisker_store::Document;
 /// Kinds and reasons that are told each for itself; of more only that there are more.
 const TOLD: usize = 100;
 
+/// The image of programs that have none of their own (`wsk action create --native`).
+const NATIVE: &str = "openwhisk/dockerskeleton";
+
+fn is_native(image: &str) -> bool {
+    image.strip_prefix(NATIVE).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '@']))
+}
+
 /// What was seen so far, of which something is missing here.
 pub struct Wants<'a> {
     manifest: &'a Manifest,
@@ -36,10 +43,10 @@ impl<'a> Wants<'a> {
             Some(Exec::Code { kind, .. }) if self.manifest.resolve(kind).is_err() => {
                 self.miss(format!("is of kind {kind}, which is not known"), document);
             }
-            Some(Exec::Blackbox { .. }) => {
-                self.miss("is an image, and runs with --containers docker only".to_owned(), document)
+            Some(Exec::Blackbox { image, .. }) if !is_native(image) => {
+                self.miss("is an image, and runs with --containers docker only".to_owned(), document);
             }
-            Some(Exec::Code { .. } | Exec::Sequence { .. }) | None => {}
+            Some(Exec::Code { .. } | Exec::Blackbox { .. } | Exec::Sequence { .. }) | None => {}
         }
         let locked = parameters.iter().find_map(|parameter| {
             let value = to_raw_value(&parameter.value).ok()?;

@@ -1,6 +1,14 @@
 //! Settings of this backend.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Stands for this host's address on the containers' network.
+pub const GATEWAY: &str = "${gateway}";
 
 /// Plain values; `server` reads and checks them.
 #[derive(Debug, Clone)]
@@ -46,6 +54,7 @@ pub struct Config {
     /// asked for, overhead included. At least the highest log limit.
     pub log_cap_bytes: u64,
     /// Environment of every container: `__OW_API_HOST` and the operator's own.
+    /// [`GATEWAY`] in a value becomes this host's address on their network.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -62,7 +71,7 @@ impl Config {
             pulls: 4,
             pull_timeout: Duration::from_secs(600),
             credentials: None,
-            network: Network::Guarded { outside: true, denied: Vec::new() },
+            network: Network::Guarded(Guarded { outside: true, ..Guarded::default() }),
             dns: Vec::new(),
             calls: 10,
             user_memory_mb: 2048,
@@ -92,16 +101,24 @@ pub enum Network {
     /// A network of this server's own, with packet filter rules that keep
     /// containers from this host, from each other, from link-local addresses and
     /// clouds' metadata. Takes root, and a daemon on this host.
-    Guarded {
-        /// Whether there is a way out at all.
-        outside: bool,
-        /// Networks besides those that containers cannot reach, such as
-        /// `10.0.0.0/8`.
-        denied: Vec<String>,
-    },
+    Guarded(Guarded),
     /// A network of this server's own without such rules: containers reach what
     /// the host reaches, its own services included.
     Open,
     /// A network of the operator's, by name, as it is.
     Named(String),
+}
+
+/// Settings of [`Network::Guarded`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Whether there is a way out at all.
+    pub outside: bool,
+    /// Networks besides those that containers cannot reach, such as `10.0.0.0/8`.
+    pub denied: Vec<String>,
+    /// Where the server's own API listens on this host, be it loopback: containers
+    /// reach it at the gateway, at the same port.
+    pub api: Option<SocketAddrV4>,
+    /// Places on this host that containers may reach all the same.
+    pub allowed: Vec<SocketAddrV4>,
 }

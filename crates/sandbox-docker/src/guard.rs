@@ -10,12 +10,12 @@
 use std::{
     fs,
     io::{self, Write},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use crate::Unavailable;
+use crate::{Guarded, Unavailable};
 
 /// Where no container has any business, whatever the host can reach: link-local
 /// addresses, with most clouds' metadata; that of Azure and of Alibaba Cloud,
@@ -39,7 +39,16 @@ pub(crate) struct Bounds<'a> {
     pub bridge: &'a str,
     /// Addresses of the containers, as `172.18.0.0/16`.
     pub subnet: &'a str,
-    pub denied: &'a [String],
+    /// This host's address there.
+    pub gateway: Option<Ipv4Addr>,
+    pub guarded: &'a Guarded,
+}
+
+impl Bounds<'_> {
+    /// The gateway, and where the API listens that is found there.
+    fn api(&self) -> Option<(Ipv4Addr, SocketAddrV4)> {
+        self.gateway.zip(self.guarded.api)
+    }
 }
 
 impl Guard {
@@ -50,6 +59,12 @@ impl Guard {
             return Err(Unavailable::GuardNeedsRoot);
         }
         let nft = NFT.iter().map(PathBuf::from).find(|path| path.exists()).ok_or(Unavailable::GuardNeedsNft)?;
+        if bounds.api().is_some_and(|(_, api)| api.ip().is_loopback()) {
+            // Packets that the rules lead to loopback may go there; all others that
+            // name it are rejected by them.
+            let file = format!("/proc/sys/net/ipv4/conf/{}/route_localnet", bounds.bridge);
+            fs::write(file, "1").map_err(|error| Unavailable::Guard { said: error.to_string() })?;
+        }
         let guard = Guard { nft, table: format!("whisker_docker_{}", bounds.instance) };
         let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let script = script(&guard.table, bounds, &name_servers(&resolver));
@@ -68,7 +83,7 @@ impl Drop for Guard {
 }
 
 fn script(table: &str, bounds: &Bounds<'_>, name_servers: &[Ipv4Addr]) -> String {
-    let Bounds { bridge, subnet, denied, .. } = bounds;
+    let Bounds { bridge, subnet, guarded: Guarded { denied, allowed, .. }, .. } = bounds;
     let unreachable: Vec<&str> = UNREACHABLE.into_iter().chain(denied.iter().map(String::as_str)).collect();
     let unreachable = unreachable.join(", ");
     let ask_names = if name_servers.is_empty() {
@@ -77,6 +92,20 @@ fn script(table: &str, bounds: &Bounds<'_>, name_servers: &[Ipv4Addr]) -> String
         let servers: Vec<String> = name_servers.iter().map(Ipv4Addr::to_string).collect();
         format!("ip daddr {{ {} }} meta l4proto {{ tcp, udp }} th dport 53 accept", servers.join(", "))
     };
+    // What was led to the API by `prerouting` has been asked for at the gateway.
+    let (lead_to_api, let_in) = match bounds.api() {
+        Some((gateway, api)) => {
+            let (ip, port) = (api.ip(), api.port());
+            (
+                format!("iifname \"{bridge}\" ip daddr {gateway} tcp dport {port} dnat ip to {ip}:{port}"),
+                format!("ct status dnat ip daddr {ip} tcp dport {port} accept"),
+            )
+        }
+        None => Default::default(),
+    };
+    let allowed: Vec<String> =
+        allowed.iter().map(|place| format!("ip daddr {} tcp dport {} accept", place.ip(), place.port())).collect();
+    let allowed = allowed.join("\n        ");
     // `add` before `delete`, so that deleting works where there was none.
     format!(
         "add table inet {table}
@@ -92,6 +121,8 @@ table inet {table} {{
     chain to_host {{
         ct state established,related accept
         {ask_names}
+        {let_in}
+        {allowed}
         reject with icmpx type admin-prohibited
     }}
     chain forward {{
@@ -110,6 +141,10 @@ table inet {table} {{
     chain to_container {{
         ct state established,related accept
         drop
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        {lead_to_api}
     }}
 }}
 table bridge {table} {{

@@ -43,6 +43,6 @@ mod sandbox;
 mod unavailable;
 mod verdict;
 
-pub use config::{Config, Network, PullPolicy};
+pub use config::{Config, GATEWAY, Guarded, Network, PullPolicy};
 pub use sandbox::DockerSandbox;
 pub use unavailable::Unavailable;

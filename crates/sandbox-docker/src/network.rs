@@ -1,12 +1,12 @@
 //! The network that containers are in.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::models::{NetworkCreateRequest, NetworkInspect};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    Config, Network, Unavailable,
+    Config, Guarded, Network, Unavailable,
     confine::LABEL,
     daemon::{Daemon, Failed, LONG, SHORT},
     guard::{Bounds, Guard},
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct Networking {
     /// Its name.
     pub name: String,
+    /// This host's address on it, if it has one there.
+    pub gateway: Option<Ipv4Addr>,
     /// Stands as long as this value.
     _guard: Option<Guard>,
 }
@@ -27,13 +29,14 @@ impl Networking {
         let instance = &config.instance;
         let (name, bridge, internal) = match &config.network {
             Network::Named(name) => {
-                let found = inspect(daemon, name).await;
-                found.map_err(|failed| unusable(name, &failed))?;
-                return Ok(Networking { name: name.clone(), _guard: None });
+                let found = inspect(daemon, name).await.map_err(|failed| unusable(name, &failed))?;
+                return Ok(Networking { name: name.clone(), gateway: gateway(&found), _guard: None });
             }
             // Interfaces' names have 15 letters at most.
-            Network::Guarded { outside: true, .. } => (format!("whisker-{instance}"), format!("wd-{instance}"), false),
-            Network::Guarded { .. } => (format!("whisker-{instance}-inside"), format!("wi-{instance}"), true),
+            Network::Guarded(Guarded { outside: true, .. }) => {
+                (format!("whisker-{instance}"), format!("wd-{instance}"), false)
+            }
+            Network::Guarded(_) => (format!("whisker-{instance}-inside"), format!("wi-{instance}"), true),
             Network::Open => (format!("whisker-{instance}-open"), format!("wo-{instance}"), false),
         };
         let network = match inspect(daemon, &name).await {
@@ -44,15 +47,19 @@ impl Networking {
             found => found,
         };
         let network = network.map_err(|failed| unusable(&name, &failed))?;
-        let Network::Guarded { denied, .. } = &config.network else { return Ok(Networking { name, _guard: None }) };
+        let gateway = gateway(&network);
+        let Network::Guarded(guarded) = &config.network else {
+            return Ok(Networking { name, gateway, _guard: None });
+        };
         let subnet = subnet(&network)
             .ok_or_else(|| Unavailable::Network { name: name.clone(), said: "it has no IPv4 addresses".to_owned() })?;
-        let (instance, denied) = (instance.clone(), denied.clone());
+        let (instance, guarded) = (instance.clone(), guarded.clone());
         let set = spawn_blocking(move || {
-            Guard::set(&Bounds { instance: &instance, bridge: &bridge, subnet: &subnet, denied: &denied })
+            let (instance, bridge, subnet) = (&instance, &bridge, &subnet);
+            Guard::set(&Bounds { instance, bridge, subnet, gateway, guarded: &guarded })
         });
         let guard = set.await.unwrap_or_else(|_| Err(Unavailable::Guard { said: "it was interrupted".to_owned() }))?;
-        Ok(Networking { name, _guard: Some(guard) })
+        Ok(Networking { name, gateway, _guard: Some(guard) })
     }
 }
 
@@ -80,6 +87,11 @@ async fn create(daemon: &Daemon, config: &Config, name: &str, bridge: &str, inte
 fn subnet(network: &NetworkInspect) -> Option<String> {
     let configs = network.ipam.as_ref()?.config.as_ref()?;
     configs.iter().filter_map(|config| config.subnet.clone()).find(|subnet| subnet.contains('.'))
+}
+
+fn gateway(network: &NetworkInspect) -> Option<Ipv4Addr> {
+    let configs = network.ipam.as_ref()?.config.as_ref()?;
+    configs.iter().find_map(|config| config.gateway.as_ref()?.parse().ok())
 }
 
 fn unusable(name: &str, failed: &Failed) -> Unavailable {

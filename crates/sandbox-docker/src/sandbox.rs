@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +18,7 @@ use tokio::time;
 use whisker_sandbox::{Container, Error, ImageFault, Sandbox, Start};
 
 use crate::{
-    Config, PullPolicy, Unavailable,
+    Config, GATEWAY, PullPolicy, Unavailable,
     catalog::{Catalog, Made},
     client::Client,
     confine::{self, LABEL, Manners},
@@ -51,7 +51,7 @@ struct Parts {
 
 impl DockerSandbox {
     /// Looks for the daemon, and prepares the network.
-    pub async fn connect(config: Config) -> Result<DockerSandbox, Unavailable> {
+    pub async fn connect(mut config: Config) -> Result<DockerSandbox, Unavailable> {
         let catalog = Catalog::read(&config).map_err(Unavailable::Manifest)?;
         if let Some(file) = &config.credentials {
             credentials::check(file).map_err(|said| Unavailable::Credentials { file: file.clone(), said })?;
@@ -66,6 +66,8 @@ impl DockerSandbox {
             tracing::warn!("the Docker daemon filters no system calls: its containers are isolated less well");
         }
         let networking = Networking::prepare(&daemon, &config).await?;
+        let gateway = networking.gateway.unwrap_or(Ipv4Addr::LOCALHOST).to_string();
+        config.environment.values_mut().for_each(|value| *value = value.replace(GATEWAY, &gateway));
         let pulls = Pulls::new(daemon.clone(), &config);
         let parts = Parts { config, daemon, catalog, pulls, networking, numbers: AtomicU64::new(0) };
         Ok(DockerSandbox { parts: Arc::new(parts) })

@@ -1,6 +1,11 @@
 //! Settings of this backend.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddrV4},
+    path::PathBuf,
+    time::Duration,
+};
 
 use crate::archive;
 
@@ -100,12 +105,25 @@ pub struct Nat {
     /// Networks that containers cannot reach, such as `10.0.0.0/8`, besides
     /// the host's own addresses and link-local ones.
     pub denied: Vec<String>,
+    /// Where the server's own API listens on this host, be it loopback: containers
+    /// reach it at the [gateway](Nat::gateway), at the same port.
+    pub api: Option<SocketAddrV4>,
+    /// Places on this host that containers may reach all the same.
+    pub allowed: Vec<SocketAddrV4>,
     /// Network namespaces kept ready for containers to come.
     pub spare: usize,
 }
 
+impl Nat {
+    /// This host's address, as containers see it.
+    pub fn gateway(&self) -> Ipv4Addr {
+        let [a, b, _, _] = self.range.octets();
+        Ipv4Addr::new(a, b, 0, 1)
+    }
+}
+
 impl Default for Nat {
     fn default() -> Nat {
-        Nat { range: Ipv4Addr::new(10, 213, 0, 0), denied: Vec::new(), spare: 4 }
+        Nat { range: Ipv4Addr::new(10, 213, 0, 0), denied: Vec::new(), api: None, allowed: Vec::new(), spare: 4 }
     }
 }

@@ -22,7 +22,7 @@ mod rules;
 
 use std::{
     io,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddrV4},
     os::fd::BorrowedFd,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -72,14 +72,12 @@ struct Wiring {
     first: u32,
     numbers: Numbers,
     mtu: u32,
+    gateway: Ipv4Addr,
+    /// Where the API listens, which containers reach at the gateway.
+    api: Option<SocketAddrV4>,
 }
 
 impl Wiring {
-    /// The host's address on every cable.
-    fn gateway(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(u32::from(self.range) | 1)
-    }
-
     /// All addresses of containers.
     fn network(&self) -> String {
         format!("{}/16", self.range)
@@ -121,9 +119,11 @@ impl Networks {
             first: first_index(instance, std::process::id()),
             numbers: Numbers::below(ADDRESSES),
             mtu: namespace::uplink_mtu(),
+            gateway: nat.gateway(),
+            api: nat.api,
         });
         let refused = |error: io::Error| Unavailable::Nat { said: error.to_string() };
-        rules::set(&wiring, &name_servers(&host::resolver()), &nat.denied).map_err(refused)?;
+        rules::set(&wiring, &name_servers(&host::resolver()), nat).map_err(refused)?;
         rules::forward_packets().map_err(refused)?;
         let maker = Maker::start("networks").map_err(refused)?;
         let pool = Pool { spare: Arc::default(), wanted: nat.spare, wiring, maker };

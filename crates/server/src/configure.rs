@@ -12,6 +12,7 @@ use whisker_sandbox_process::Nat;
 use whisker_secrets::Seals;
 
 use crate::{
+    callback::Callback,
     retention::Kept,
     secrets,
     settings::{self, Durability, KeepWarmPolicy, Network, Serve},
@@ -235,19 +236,20 @@ pub fn url(settings: &Serve, address: SocketAddr) -> String {
     format!("{scheme}://{address}")
 }
 
-/// Of the sandbox, whose functions call back to this address.
+/// Of the sandbox, whose functions call back like this.
 pub fn sandbox(
     settings: &Serve,
     data_dir: &Path,
-    address: SocketAddr,
+    callback: &Callback,
     denied: Vec<String>,
 ) -> whisker_sandbox_process::Config {
+    let nat = Nat { denied, api: callback.api, allowed: callback.allowed.clone(), ..Nat::default() };
+    let api_host = callback.url(nat.gateway());
     let network = match settings.network {
-        Network::Nat => whisker_sandbox_process::Network::Nat(Nat { denied, ..Nat::default() }),
+        Network::Nat => whisker_sandbox_process::Network::Nat(nat),
         Network::None => whisker_sandbox_process::Network::None,
         Network::Host => whisker_sandbox_process::Network::Host,
     };
-    let api_host = settings.api_host.clone().unwrap_or_else(|| url(settings, address));
     settings.preparing.set(whisker_sandbox_process::Config {
         network,
         cgroup_parent: settings.cgroup_parent.clone(),

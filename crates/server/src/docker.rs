@@ -1,15 +1,16 @@
 //! Docker as the backend: its settings, and its own `Config` made of them.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use clap::{Args, ValueEnum};
-use whisker_sandbox_docker::{Config, Network, PullPolicy};
+use whisker_sandbox_docker::{Config, GATEWAY, Guarded, Network, PullPolicy};
 
 use crate::{
+    callback::Callback,
     settings::{self, Serve},
     units::duration,
 };
@@ -69,22 +70,23 @@ const STARTS: usize = 64;
 /// How long a start may take once its image is there.
 const START: Duration = Duration::from_secs(60);
 
-/// Of the backend, whose functions call back to this address.
+/// Of the backend, whose functions call back like this.
 pub fn config(
     settings: &Serve,
     data_dir: &Path,
-    address: SocketAddr,
+    callback: &Callback,
     denied: Vec<String>,
     user_memory_mb: u64,
 ) -> Config {
     let docker = &settings.docker;
     let network = match (&docker.docker_network, settings.network) {
         (Some(name), _) => Network::Named(name.clone()),
-        (None, settings::Network::Nat) => Network::Guarded { outside: true, denied },
-        (None, settings::Network::None) => Network::Guarded { outside: false, denied: Vec::new() },
+        (None, settings::Network::Nat) => {
+            Network::Guarded(Guarded { outside: true, denied, api: callback.api, allowed: callback.allowed.clone() })
+        }
+        (None, settings::Network::None) => Network::Guarded(Guarded::default()),
         (None, settings::Network::Host) => Network::Open,
     };
-    let api_host = settings.api_host.clone().unwrap_or_else(|| crate::configure::url(settings, address));
     Config {
         host: docker.docker_host.clone(),
         image_prefix: docker.docker_image_prefix.clone(),
@@ -102,7 +104,7 @@ pub fn config(
         user_memory_mb,
         capabilities: docker.docker_capabilities.clone(),
         log_cap_bytes: settings.action_logs_max.0 + (1 << 20),
-        environment: [("__OW_API_HOST".to_owned(), api_host)].into(),
+        environment: [("__OW_API_HOST".to_owned(), callback.url(GATEWAY))].into(),
         ..Config::new(instance(data_dir), whisker_sandbox_process::MANIFEST)
     }
 }

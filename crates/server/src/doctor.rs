@@ -18,6 +18,7 @@ use whisker_sandbox_docker::DockerSandbox;
 use whisker_sandbox_process::{Config, ProcessSandbox, Survey, Unavailable};
 
 use crate::{
+    callback::Callback,
     configure,
     off_limits::OffLimits,
     settings::{Containers, Doctor, Network, Serve},
@@ -42,12 +43,12 @@ pub fn run(settings: &Doctor) -> anyhow::Result<bool> {
 fn look(settings: &Serve) -> anyhow::Result<Report> {
     let survey = Survey::take();
     let folder = tempfile::Builder::new().prefix("whisker-doctor-").tempdir().context("cannot make a folder")?;
-    let address = ([127, 0, 0, 1], settings.port).into();
+    let callback = Callback::here(settings, ([127, 0, 0, 1], settings.port).into()).look_up();
     let denied = OffLimits::of(settings).look_up();
-    let tried = try_sandbox(configure::sandbox(settings, folder.path(), address, denied.clone()));
+    let tried = try_sandbox(configure::sandbox(settings, folder.path(), &callback, denied.clone()));
     let daemon = docker::ask(&settings.docker.docker_host);
     let refused = match settings.containers {
-        Containers::Docker => try_docker(crate::docker::config(settings, folder.path(), address, denied, 0))?.err(),
+        Containers::Docker => try_docker(crate::docker::config(settings, folder.path(), &callback, denied, 0))?.err(),
         // That the daemon answers is enough to know.
         Containers::Sandbox => None,
     };
@@ -125,7 +126,9 @@ fn of_sandbox(settings: &Serve, survey: &Survey) -> Vec<Enforced> {
         "the server's own user on the host, another one inside"
     };
     let network = match settings.network {
-        Network::Nat => "nat: the outside; nothing of this host, no link-local address, no other container",
+        Network::Nat => {
+            "nat: the outside and the API; nothing else of this host, no link-local address, no other container"
+        }
         Network::None => "none: nothing",
         Network::Host => "host: ALL that this host reaches, its own services included",
     };

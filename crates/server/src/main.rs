@@ -4,6 +4,7 @@
 mod addresses;
 mod admin;
 mod app;
+mod callback;
 mod cluster;
 mod configure;
 mod discovery;

@@ -277,7 +277,7 @@ pub struct Serve {
     #[arg(long, env = "WHISKER_SHUTDOWN_GRACE", default_value = "30s", value_parser = duration, help_heading = "Serving")]
     pub shutdown_grace: Duration,
     /// URL by which actions reach this API, given to them as __OW_API_HOST
-    /// [default: where it listens]
+    /// [default: where it listens; with --network nat their gateway, where it answers]
     #[arg(long, env = "WHISKER_API_HOST", help_heading = "Serving")]
     pub api_host: Option<String>,
     /// How log lines look
@@ -320,7 +320,7 @@ pub struct Serve {
     /// Memory for containers [default: 60 % of the machine's]
     #[arg(long, env = "WHISKER_CONTAINER_MEMORY", help_heading = "Containers")]
     pub container_memory: Option<Size>,
-    /// What containers reach: the outside but nothing of this host (nat, needs root), nothing, or all the host does
+    /// What containers reach: the outside and the API, but nothing else of this host (nat, needs root), nothing, or all the host does
     #[arg(long, env = "WHISKER_NETWORK", default_value = "nat", help_heading = "Containers")]
     pub network: Network,
     /// Networks that containers do not reach under nat, such as 10.0.0.0/8; may be given several times

@@ -2,6 +2,8 @@
 //! and the program `whisker-action-proxy`, which is built with the workspace's
 //! tests.
 
+mod calling;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -64,6 +66,7 @@ fn actions_run_in_containers_of_docker() {
         &[("server.py", BLACK_BOX)],
         "test/blackbox:1",
     );
+    let networked = settings.clone().flag("--network", "nat");
     let server = settings.start();
     hello_in_two_languages(&server);
     a_black_box(&server);
@@ -80,6 +83,7 @@ fn actions_run_in_containers_of_docker() {
     assert_eq!(server.guest().result("hello-node", &json!({})), json!({ "hello": "world" }));
     server.stop();
     assert_eq!(containers(docker), [""; 0]);
+    assert_eq!(calling::back(&networked.start().guest()), json!({"status": 200, "actions": 1}));
 }
 
 fn hello_in_two_languages(server: &Server) {

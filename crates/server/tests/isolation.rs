@@ -1,5 +1,7 @@
 //! What a container is, seen by the code inside it.
 
+mod calling;
+
 use serde_json::{Value, json};
 use whisker_testkit::{Client, Server};
 
@@ -179,18 +181,39 @@ def reaches(place):
         return False
 def main(args):
     hosts = ['127.0.0.1', 'localhost', '169.254.169.254', gateway()] + {addresses:?}
-    places = [(host, port) for host in hosts for port in ({port}, {}, 22, 80)]
+    # The API itself is for functions to call, at one address.
+    places = [(host, port) for host in hosts for port in ({port}, {api}, 22, 80) if (host, port) != (gateway(), {api})]
     # Other servers on this host have addresses by the dozen, and each place waits.
     with ThreadPoolExecutor(32) as threads:
         reached = [place for place, yes in zip(places, threads.map(reaches, places)) if yes]
     return {{'reached': reached, 'gateway': gateway()}}
 ",
-        server.address().port()
+        api = server.address().port()
     );
     let seen = inside(&guest, "nat", &code);
     assert_eq!(seen["reached"], json!([]), "{seen}");
     assert!(seen["gateway"].is_string(), "there is a way to the outside: {seen}");
     drop(service);
+}
+
+#[test]
+fn functions_call_the_api_back_where_it_listens_on_loopback() {
+    let server = Server::builder().flag("--network", "nat").start();
+    assert_eq!(calling::back(&server.guest()), json!({"status": 200, "actions": 1}));
+}
+
+#[test]
+fn functions_call_the_api_back_at_the_address_that_the_operator_names() {
+    let host = host_addresses().into_iter().next().expect("a host has an address");
+    let port = std::net::TcpListener::bind("0.0.0.0:0").expect("a free port").local_addr().expect("an address").port();
+    let server = Server::builder()
+        .flag("--network", "nat")
+        .flag("--listen", "0.0.0.0")
+        .flag("--port", &port.to_string())
+        .flag("--api-host", &format!("http://{host}:{port}"))
+        .start();
+    let guest = Client::new(([127, 0, 0, 1], port).into(), Some(&server.said("key of guest: ")));
+    assert_eq!(calling::back(&guest), json!({"status": 200, "actions": 1}));
 }
 
 /// The host's own addresses, loopback aside.

@@ -50,7 +50,7 @@ impl Namespace {
 
 fn connect(wiring: &Wiring, number: u32) -> io::Result<OwnedFd> {
     let address = wiring.address(number);
-    let (gateway, mtu, host) = (wiring.gateway(), wiring.mtu, process::id());
+    let (gateway, mtu, host) = (wiring.gateway, wiring.mtu, process::id());
     let cable = wiring.cable(number);
     let inside = format!(
         "link set lo up
@@ -75,6 +75,11 @@ route add default via {gateway} dev eth0
         thread::Builder::new().name("network".to_owned()).spawn_scoped(scope, enter)?.join().unwrap_or_else(gone)
     })?;
     no_ipv6(&cable)?;
+    if wiring.api.is_some_and(|api| api.ip().is_loopback()) {
+        // Packets that the rules lead to loopback may go there; all others that
+        // name it are rejected by them.
+        fs::write(format!("/proc/sys/net/ipv4/conf/{cable}/route_localnet"), "1")?;
+    }
     let outside = format!(
         "link set {cable} up
 addr add {gateway}/32 dev {cable}

@@ -13,6 +13,7 @@ use std::{
 };
 
 use super::Wiring;
+use crate::Nat;
 
 /// Where no container has any business, whatever the host can reach: link-local
 /// addresses, with most clouds' metadata; that of Azure and of Alibaba Cloud,
@@ -22,8 +23,8 @@ const UNREACHABLE: [&str; 4] = ["169.254.0.0/16", "168.63.129.16", "100.100.100.
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Sets the rules, in place of any of a former life.
-pub(super) fn set(wiring: &Wiring, name_servers: &[Ipv4Addr], denied: &[String]) -> io::Result<()> {
-    run(&wiring.nft, &["-f", "-"], &script(wiring, name_servers, denied))
+pub(super) fn set(wiring: &Wiring, name_servers: &[Ipv4Addr], nat: &Nat) -> io::Result<()> {
+    run(&wiring.nft, &["-f", "-"], &script(wiring, name_servers, nat))
 }
 
 /// Removes the rules.
@@ -45,11 +46,11 @@ fn table(wiring: &Wiring) -> String {
     format!("whisker_{}", wiring.instance)
 }
 
-fn script(wiring: &Wiring, name_servers: &[Ipv4Addr], denied: &[String]) -> String {
+fn script(wiring: &Wiring, name_servers: &[Ipv4Addr], nat: &Nat) -> String {
     let (table, network) = (table(wiring), wiring.network());
     let cables = format!("\"{}*\"", wiring.prefix());
     let unreachable: Vec<&str> =
-        UNREACHABLE.into_iter().chain([network.as_str()]).chain(denied.iter().map(String::as_str)).collect();
+        UNREACHABLE.into_iter().chain([network.as_str()]).chain(nat.denied.iter().map(String::as_str)).collect();
     let unreachable = unreachable.join(", ");
     let ask_names = if name_servers.is_empty() {
         String::new()
@@ -57,6 +58,20 @@ fn script(wiring: &Wiring, name_servers: &[Ipv4Addr], denied: &[String]) -> Stri
         let servers: Vec<String> = name_servers.iter().map(Ipv4Addr::to_string).collect();
         format!("ip daddr {{ {} }} meta l4proto {{ tcp, udp }} th dport 53 accept", servers.join(", "))
     };
+    // What was led to the API by `prerouting` has been asked for at the gateway.
+    let (lead_to_api, let_in) = match wiring.api {
+        Some(api) => {
+            let (gateway, ip, port) = (wiring.gateway, api.ip(), api.port());
+            (
+                format!("iifname {cables} ip daddr {gateway} tcp dport {port} dnat ip to {ip}:{port}"),
+                format!("ct status dnat ip daddr {ip} tcp dport {port} accept"),
+            )
+        }
+        None => Default::default(),
+    };
+    let allowed: Vec<String> =
+        nat.allowed.iter().map(|place| format!("ip daddr {} tcp dport {} accept", place.ip(), place.port())).collect();
+    let allowed = allowed.join("\n        ");
     // `add` before `delete`, so that deleting works where there was none.
     format!(
         "add table inet {table}
@@ -69,6 +84,8 @@ table inet {table} {{
     }}
     chain to_host {{
         {ask_names}
+        {let_in}
+        {allowed}
         reject with icmpx type admin-prohibited
     }}
     chain forward {{
@@ -87,6 +104,10 @@ table inet {table} {{
     chain to_container {{
         ct state established,related accept
         drop
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        {lead_to_api}
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;

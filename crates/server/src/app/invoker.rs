@@ -1,7 +1,6 @@
 //! `whisker invoker`: runs what controllers send.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,8 +30,6 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(1);
 /// How long a ping may take before the next one is due.
 const PING_PATIENCE: Duration = Duration::from_secs(5);
-/// Where a controller of this host is, unless it was put elsewhere.
-const API: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3233);
 
 /// Runs functions until cancelled, then ends gracefully.
 pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) -> anyhow::Result<()> {
@@ -87,7 +84,7 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     let observers = Observers::start(&serve.observing, &number.to_string(), Some(bus.events()))?;
     let (events, tracer) = (observers.events.clone(), observers.tracer.clone());
     let needs = Needs { id: number, bus: bus.clone(), stores, secrets, spool, events, tracer };
-    let mut runs = Runs::start(serve, &manifest, &data_dir, API, needs).await?;
+    let mut runs = Runs::start(serve, &manifest, &data_dir, None, needs).await?;
     let heart = Heart { bus: bus.clone(), instance, life };
     finding.register_invoker(heart.says(true), address);
     let stop_pinging = CancellationToken::new();

@@ -20,6 +20,7 @@ use whisker_traces::Tracer;
 
 use super::now;
 use crate::{
+    callback::Callback,
     configure, docker,
     off_limits::OffLimits,
     settings::{Containers, Serve},
@@ -59,12 +60,13 @@ pub struct Runs {
 pub type Ended = Result<Result<(), Error>, JoinError>;
 
 impl Runs {
-    /// Makes the sandbox, whose functions call back to `api`, and begins.
+    /// Makes the sandbox, whose functions call back to the API at `api`, if that is
+    /// this process's, and begins.
     pub async fn start(
         settings: &Serve,
         manifest: &Manifest,
         data_dir: &Path,
-        api: SocketAddr,
+        api: Option<SocketAddr>,
         needs: Needs,
     ) -> anyhow::Result<Self> {
         let mut config = configure::invoker(settings, manifest)?;
@@ -72,13 +74,17 @@ impl Runs {
         (config.events, config.tracer) = (needs.events.clone(), needs.tracer.clone());
         let user_memory_mb = config.user_memory_mb;
         let off_limits = OffLimits::of(settings);
-        let denied =
-            tokio::task::spawn_blocking(|| off_limits.look_up()).await.context("looking hosts up ended badly")?;
+        let callback = match api {
+            Some(address) => Callback::here(settings, address),
+            None => Callback::elsewhere(settings),
+        };
+        let look_up = move || (off_limits.look_up(), callback.look_up());
+        let (denied, callback) = tokio::task::spawn_blocking(look_up).await.context("looking hosts up ended badly")?;
         let sandbox: Arc<dyn Sandbox> = match settings.containers {
             // Looking at what the host offers blocks for some milliseconds, which
             // the first requests need not wait for.
             Containers::Sandbox => {
-                let sandbox = configure::sandbox(settings, data_dir, api, denied);
+                let sandbox = configure::sandbox(settings, data_dir, &callback, denied);
                 Arc::new(
                     tokio::task::spawn_blocking(move || ProcessSandbox::new(sandbox))
                         .await
@@ -87,7 +93,7 @@ impl Runs {
                 )
             }
             Containers::Docker => {
-                let sandbox = docker::config(settings, data_dir, api, denied, user_memory_mb);
+                let sandbox = docker::config(settings, data_dir, &callback, denied, user_memory_mb);
                 config = docker::invoker(settings, config);
                 Arc::new(DockerSandbox::connect(sandbox).await.context("cannot have containers of Docker")?)
             }

@@ -81,7 +81,7 @@ pub async fn serve(settings: &Serve, cancel: CancellationToken) -> anyhow::Resul
     let door = door.open(controller);
 
     let needs = Needs { id: InvokerId(0), bus: bus.clone(), stores: store.clone(), secrets, spool, events, tracer };
-    let mut runs = Runs::start(settings, &manifest, &data_dir, address, needs).await?;
+    let mut runs = Runs::start(settings, &manifest, &data_dir, Some(address), needs).await?;
     platform.set_invoker_up(true);
 
     let kept = configure::kept(settings, &place);

@@ -30,8 +30,9 @@ const QUEUE: Duration = Duration::from_secs(10);
 /// How long nobody asks again after nothing answered: those who come meanwhile
 /// are refused at once, and a dead server's callers do not queue up.
 const REST: Duration = Duration::from_millis(250);
-/// Idle connections are closed after this.
-const IDLE: Duration = Duration::from_secs(30);
+/// Idle connections are closed after this, before servers do it: some, those on
+/// Node.js among them, after five seconds. A write that meets that moment fails.
+const IDLE: Duration = Duration::from_secs(4);
 
 /// Where a server is, and how it is used.
 #[derive(Debug, Clone)]

@@ -35,11 +35,19 @@ pub(crate) struct Ask {
     pub body: Bytes,
     /// Most bytes of an answer.
     pub answer_max: u64,
+    /// Whether asking twice is the same as asking once.
+    pub is_safe: bool,
 }
 
 impl Ask {
     pub fn new(method: Method, target: String) -> Self {
-        Self { method, target, body: Bytes::new(), answer_max: ANSWER_MAX }
+        let is_safe = method.is_safe();
+        Self { method, target, body: Bytes::new(), answer_max: ANSWER_MAX, is_safe }
+    }
+
+    /// Asking twice is the same as asking once, whatever the method says.
+    pub fn repeatable(self) -> Self {
+        Self { is_safe: true, ..self }
     }
 
     pub fn with(self, body: impl Into<Bytes>) -> Self {
@@ -97,7 +105,7 @@ impl Client {
     /// Asks, and reads the answer whatever its status.
     pub async fn ask(&self, ask: Ask) -> Result<Answer, Failure> {
         let asked = Asked {
-            is_safe: ask.method.is_safe(),
+            is_safe: ask.is_safe,
             request: self.request(&ask.method, &ask.target, ask.body)?,
             answer_max: ask.answer_max,
             probe: self.request(&Method::GET, "/", Bytes::new())?,

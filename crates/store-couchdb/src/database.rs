@@ -138,9 +138,10 @@ impl Database {
         self.client.ask(Ask::new(Method::DELETE, target)).await?.good().map(|_| ())
     }
 
-    /// Writes many documents, each by itself; what became of each.
+    /// Writes many documents, each by itself; what became of each. Asked twice, the
+    /// second time has conflicts, which to whoever writes in bulk is no failure.
     pub async fn bulk(&self, documents: impl Into<Bytes>) -> Result<Vec<Outcome>, Failure> {
-        let ask = Ask::new(Method::POST, format!("/{}/_bulk_docs", self.name)).with(documents);
+        let ask = Ask::new(Method::POST, format!("/{}/_bulk_docs", self.name)).repeatable().with(documents);
         self.client.ask(ask).await?.read()
     }
 

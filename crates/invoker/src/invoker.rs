@@ -1,6 +1,9 @@
 //! The loop: messages in, shutdown out.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio::{
     task::JoinHandle,
@@ -56,6 +59,11 @@ impl Invoker {
         Self { engine: Arc::new(Engine::new(config, parts)) }
     }
 
+    /// Tells how busy it is, also while it runs.
+    pub fn load(&self) -> Load {
+        Load { engine: Arc::downgrade(&self.engine) }
+    }
+
     /// Clears away what a former life left, then takes messages until `cancel`
     /// (or until the bus is closed). Then lets what runs end, within
     /// [`Config::stop_grace`], kills the rest, removes every container, and
@@ -98,6 +106,19 @@ impl Invoker {
             }
         }
         outcome
+    }
+}
+
+/// How busy an invoker is.
+#[derive(Clone)]
+pub struct Load {
+    engine: Weak<Engine>,
+}
+
+impl Load {
+    /// The memory of containers that have runs, in MB.
+    pub fn busy_mb(&self) -> u64 {
+        self.engine.upgrade().map_or(0, |engine| engine.counts().busy_mb)
     }
 }
 

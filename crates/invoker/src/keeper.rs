@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::{self, Instant};
 use whisker_entity::Status;
-use whisker_pool::{Event, Order, Pool, Reason, Refusal, Shape, SlotId, Ticket};
+use whisker_pool::{Counts, Event, Order, Pool, Reason, Refusal, Shape, SlotId, Ticket};
 use whisker_sandbox::{Container, Error, Start};
 
 use crate::{
@@ -78,10 +78,13 @@ impl Engine {
         mine
     }
 
+    pub fn counts(&self) -> Counts {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).pool.counts()
+    }
+
     /// Shows how full it is.
     pub fn show_counts(&self) {
-        let counts = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).pool.counts();
-        self.meters.show(counts);
+        self.meters.show(self.counts());
         self.meters.spool_records.set(self.spool.len() as f64);
         self.meters.spool_bytes.set(self.spool.bytes() as f64);
     }

@@ -41,5 +41,5 @@ mod words;
 
 pub use config::Config;
 pub use error::Error;
-pub use invoker::{Clock, Invoker, Parts};
+pub use invoker::{Clock, Invoker, Load, Parts};
 pub use spool::{Pressure, Spool};

@@ -25,6 +25,21 @@ fn stem(count: u32) -> Stem {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_take_is_told_and_idle_containers_are_not() {
+    let world = World::new(steady());
+    let invoker = world.start();
+    let revision = world.action("hello", limits()).await;
+    assert_eq!(invoker.load.busy_mb(), 0);
+    let id = world.deliver(world.message("hello", &revision, json!({})));
+    world.until("its container is busy", || invoker.load.busy_mb() == 256).await;
+    assert!(!world.has_ended(id));
+    world.result(id).await;
+    world.until("and is not any more", || invoker.load.busy_mb() == 0).await;
+    assert_eq!(world.invoke("hello", &revision, json!({})).await.duration, Some(10), "its container is there");
+    invoker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_run_is_cold_and_the_second_warm() {
     let world = World::new(steady());
     let invoker = world.start();

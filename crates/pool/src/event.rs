@@ -129,6 +129,8 @@ pub enum Refusal {
 pub struct Counts {
     /// Memory of all containers that are not gone, in MB.
     pub memory_mb: u64,
+    /// That of those that have runs, or are started for some.
+    pub busy_mb: u64,
     /// Containers that are not gone.
     pub containers: usize,
     /// Those that have code and nothing to do, paused or not.

@@ -131,6 +131,7 @@ impl<R> Pool<R> {
     pub fn counts(&self) -> Counts {
         Counts {
             memory_mb: self.used_mb,
+            busy_mb: self.used_mb.saturating_sub(self.idle_mb + self.stem_mb + self.leaving_mb),
             containers: self.slots.len(),
             idle: self.idle.len(),
             prewarmed: self.stems.len(),

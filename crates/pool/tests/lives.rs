@@ -134,6 +134,9 @@ impl World {
         let counts = self.pool.counts();
         assert_eq!(counts.memory_mb, memory, "memory is that of the containers there are");
         assert!(memory <= MEMORY_MB, "{memory} MB are used");
+        let at_work = self.containers.values().filter(|c| !c.runs.is_empty() && !c.removing);
+        let busy: u64 = at_work.map(|c| c.memory_mb).sum();
+        assert!((busy..=memory).contains(&counts.busy_mb), "{busy} MB have runs, of {memory}: {counts:?}");
         assert_eq!(counts.containers, self.containers.len());
         let given: usize = self.containers.values().map(|c| c.runs.len()).sum();
         let under_way = counts.waiting + given + self.ended.len();

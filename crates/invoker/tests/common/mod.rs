@@ -27,7 +27,7 @@ use whisker_entity::{
     Action, ActionLimits, Activation, ActivationId, Allowance, AuthKey, EntityName, EntityPath, Exec, ExecCode,
     Identity, LimitRange, LimitRanges, Millis, NamespaceLimits, Parameters, QualifiedName, TransactionId, Version,
 };
-use whisker_invoker::{Config, Invoker, Parts, Spool};
+use whisker_invoker::{Config, Invoker, Load, Parts, Spool};
 use whisker_sandbox::testing::Fake;
 use whisker_store::{
     ActivationQuery, Activations, Cursor, Document, Entities, Memory, Page, Portion, Retention, Revision, Scan, Summary,
@@ -294,6 +294,8 @@ pub struct Running {
     cancel: CancellationToken,
     task: JoinHandle<Result<(), whisker_invoker::Error>>,
     cut: Arc<AtomicBool>,
+    /// How busy it is.
+    pub load: Load,
 }
 
 impl Running {
@@ -334,8 +336,10 @@ impl World {
             clock: Arc::new(move || EPOCH + began.elapsed().as_millis() as u64),
         };
         let cancel = CancellationToken::new();
-        let task = tokio::spawn(Invoker::new(self.config.clone(), parts).run(cancel.clone()));
-        Running { cancel, task, cut }
+        let invoker = Invoker::new(self.config.clone(), parts);
+        let load = invoker.load();
+        let task = tokio::spawn(invoker.run(cancel.clone()));
+        Running { cancel, task, cut, load }
     }
 
     /// As `kill -9` does it: nothing is finished, and what is on disk stays as

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use whisker_bus::{Incarnation, InvokerBus as _, InvokerId, InvokerInstance, InvokerPing};
 use whisker_bus_kafka::KafkaInvoker;
 use whisker_entity::{ByteSize, MB};
-use whisker_invoker::Spool;
+use whisker_invoker::{Load, Spool};
 
 use super::{
     Greeting,
@@ -85,8 +85,9 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
     let (events, tracer) = (observers.events.clone(), observers.tracer.clone());
     let needs = Needs { id: number, bus: bus.clone(), stores, secrets, spool, events, tracer };
     let mut runs = Runs::start(serve, &manifest, &data_dir, None, needs).await?;
-    let heart = Heart { bus: bus.clone(), instance, life };
-    finding.register_invoker(heart.says(true), address);
+    let heart = Heart { bus: bus.clone(), instance, load: runs.load.clone(), life };
+    // Consul keeps what it is told now: nothing that changes.
+    finding.register_invoker(heart.says(None, true), address);
     let stop_pinging = CancellationToken::new();
     let mut pinging = tokio::spawn(heart.beat(stop_pinging.clone()));
     opening.watch(entities, pressure);
@@ -125,6 +126,7 @@ pub async fn invoker(settings: &settings::Invoker, cancel: CancellationToken) ->
 struct Heart {
     bus: Arc<KafkaInvoker>,
     instance: InvokerInstance,
+    load: Load,
     life: Incarnation,
 }
 
@@ -147,12 +149,14 @@ impl Heart {
         self.ping(false).await;
     }
 
-    fn says(&self, enabled: bool) -> InvokerPing {
-        InvokerPing { instance: self.instance.clone(), enabled, incarnation: Some(self.life) }
+    fn says(&self, busy_memory: Option<ByteSize>, enabled: bool) -> InvokerPing {
+        let instance = InvokerInstance { busy_memory, ..self.instance.clone() };
+        InvokerPing { instance, enabled, incarnation: Some(self.life) }
     }
 
     async fn ping(&self, enabled: bool) {
-        match tokio::time::timeout(PING_PATIENCE, self.bus.ping(&self.says(enabled))).await {
+        let ping = self.says(Some(ByteSize::bytes(self.load.busy_mb() * MB)), enabled);
+        match tokio::time::timeout(PING_PATIENCE, self.bus.ping(&ping)).await {
             Ok(Ok(())) => {}
             // The bus says loudly that it is away; this is one of its signs.
             Ok(Err(error)) => tracing::debug!(error = &error as &dyn std::error::Error, "a ping was not sent"),

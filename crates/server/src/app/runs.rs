@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use whisker_bus::{InvokerBus, InvokerId};
 use whisker_entity::Manifest;
 use whisker_events::Events;
-use whisker_invoker::{Error, Invoker, Parts, Spool};
+use whisker_invoker::{Error, Invoker, Load, Parts, Spool};
 use whisker_sandbox::Sandbox;
 use whisker_sandbox_docker::DockerSandbox;
 use whisker_sandbox_process::ProcessSandbox;
@@ -52,6 +52,8 @@ pub struct Needs {
 /// An invoker at work.
 pub struct Runs {
     invoking: JoinHandle<Result<(), Error>>,
+    /// How busy it is.
+    pub load: Load,
     stop: CancellationToken,
     hurry: CancellationToken,
 }
@@ -112,8 +114,9 @@ impl Runs {
             },
         );
         let (stop, hurry) = (CancellationToken::new(), CancellationToken::new());
+        let load = invoker.load();
         let invoking = tokio::spawn(invoker.run_until(stop.clone(), hurry.clone()));
-        Ok(Self { invoking, stop, hurry })
+        Ok(Self { invoking, load, stop, hurry })
     }
 
     /// Waits for an end that nobody asked for.

@@ -121,6 +121,7 @@ impl Choice {
         let event = Event::Ping {
             invoker: Invoker(ping.instance.id.0),
             memory_mb: ping.instance.user_memory.to_bytes() >> 20,
+            busy_mb: ping.instance.busy_memory.map(|busy| busy.to_bytes() >> 20),
             enabled: ping.enabled,
             life: ping.incarnation.map_or(0, |life| life.0),
         };

@@ -25,6 +25,9 @@ pub enum Event {
         invoker: Invoker,
         /// Its memory for containers, in MB.
         memory_mb: u64,
+        /// What runs take of that, whoever sent them, in MB; `None` where it
+        /// does not say.
+        busy_mb: Option<u64>,
         /// Whether it takes work. One that drains says once that it does not.
         enabled: bool,
         /// Names this life of its process: another one has none of the
@@ -118,7 +121,8 @@ pub struct Member {
     pub health: Health,
     /// Its memory for containers, in MB; 0 before its first ping.
     pub memory_mb: u64,
-    /// What this controller may book of it, in MB.
+    /// What this controller may book of it, in MB; with several controllers
+    /// another number after each ping.
     pub share_mb: u64,
     /// What is booked, in MB; more than the share when runs were forced upon it.
     pub booked_mb: u64,

@@ -30,6 +30,14 @@ impl Room {
     }
 }
 
+/// An invoker's memory, as it says, in MB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Memory {
+    pub memory_mb: u64,
+    /// What of it runs take, whoever sent them, where it says so.
+    pub busy_mb: Option<u64>,
+}
+
 /// A container that is believed to be idle.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Idle {
@@ -43,8 +51,11 @@ pub(crate) struct Idle {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub watch: Watch,
-    pub memory_mb: u64,
-    /// This controller's share of that; nothing before the first ping.
+    pub memory: Memory,
+    /// What runs of other controllers took of that when it pinged last; `None`
+    /// where that is not known, or there are none.
+    others_mb: Option<i64>,
+    /// This controller's share; nothing before the first ping.
     pub share_mb: i64,
     pub booked_mb: i64,
     /// Oldest first, by when they were noted.
@@ -106,7 +117,8 @@ impl Fleet {
         }
         self.seats.resize_with(invoker + 1, || Seat {
             watch: Watch::unknown(),
-            memory_mb: 0,
+            memory: Memory::default(),
+            others_mb: None,
             share_mb: 0,
             booked_mb: 0,
             idle: BTreeMap::new(),
@@ -148,20 +160,26 @@ impl Fleet {
     pub fn divide(&mut self, controllers: u32, config: &Config) {
         self.controllers = controllers.max(1);
         for invoker in 0..self.seats.len() {
-            let memory_mb = self.seats[invoker].memory_mb;
-            self.resize(invoker, memory_mb, config);
+            let memory = self.seats[invoker].memory;
+            self.resize(invoker, memory, config);
         }
     }
 
-    /// An invoker has so much memory. At least the smallest action fits into a
-    /// controller's share of it, even if that is too much for all together.
-    pub fn resize(&mut self, invoker: usize, memory_mb: u64, config: &Config) {
+    /// An invoker has so much memory, and so much of it is taken. At least the
+    /// smallest action fits into an even part of it, even if that is too much
+    /// for all together.
+    pub fn resize(&mut self, invoker: usize, memory: Memory, config: &Config) {
+        let asks = self.is_shared() && config.policy == Policy::Bounded;
+        let controllers = i64::from(self.controllers);
         let seat = &mut self.seats[invoker];
-        seat.memory_mb = memory_mb;
+        seat.memory = memory;
         if seat.known {
-            let share = memory_mb / u64::from(self.controllers);
-            seat.share_mb = i64::try_from(share).unwrap_or(i64::MAX / 4).min(i64::MAX / 4);
-            seat.share_mb = seat.share_mb.max(i64::from(config.min_memory_mb));
+            let whole = megabytes(memory.memory_mb);
+            let busy = memory.busy_mb.map(megabytes).filter(|_| asks);
+            seat.others_mb = busy.map(|busy| (busy - seat.booked_mb).clamp(0, whole));
+            let even = (whole / controllers).max(i64::from(config.min_memory_mb));
+            seat.share_mb =
+                seat.others_mb.map_or(even, |others| share(even, whole - others, seat.booked_mb, controllers));
         }
         self.refresh(invoker);
     }
@@ -202,11 +220,13 @@ impl Fleet {
     }
 
     /// The idle container that would have to go, if memory is overdrawn by all
-    /// of them.
+    /// of them. They may take what no other controller's runs do, if that is
+    /// known, and not only this controller's share.
     pub fn surplus(&self, invoker: usize) -> Option<u64> {
         let seat = &self.seats[invoker];
         let (stamp, _) = seat.idle.first_key_value()?;
-        (seat.booked_mb.saturating_add(seat.idle_mb) > seat.share_mb).then_some(*stamp)
+        let left_mb = seat.others_mb.map_or(0, |others| megabytes(seat.memory.memory_mb) - others);
+        (seat.booked_mb.saturating_add(seat.idle_mb) > seat.share_mb.max(left_mb)).then_some(*stamp)
     }
 
     /// Whether an invoker, with so much more, would be loaded no higher than
@@ -224,11 +244,18 @@ impl Fleet {
         load * i128::from(self.share_mb) <= share * booked * i128::from(config.load_bound_percent)
     }
 
-    /// Who is loaded less, relative to its share.
+    /// Who is loaded less: by all, where that is known, or relative to its share.
     pub fn less_loaded(&self, one: usize, other: usize) -> usize {
-        let (a, b) = (&self.seats[one], &self.seats[other]);
-        let loads = |seat: &Seat, other: &Seat| i128::from(seat.booked_mb) * i128::from(other.share_mb.max(1));
-        if loads(b, a) < loads(a, b) { other } else { one }
+        let load = |invoker: usize| {
+            let seat = &self.seats[invoker];
+            let (taken, of) = match seat.others_mb {
+                Some(others) => (seat.booked_mb + others, megabytes(seat.memory.memory_mb)),
+                None => (seat.booked_mb, seat.share_mb),
+            };
+            (i128::from(taken), i128::from(of.max(1)))
+        };
+        let (a, b) = (load(one), load(other));
+        if b.0 * a.1 < a.0 * b.1 { other } else { one }
     }
 
     fn refresh(&mut self, invoker: usize) {
@@ -248,6 +275,23 @@ impl Fleet {
         self.managed.ring.set(invoker, room);
         self.blackbox.ring.set(invoker, room);
     }
+}
+
+fn megabytes(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX).min(i64::MAX / 4)
+}
+
+/// What one of several controllers may book of an invoker, of which the others
+/// leave so much: an even part of all, or, beside what it has booked, an even
+/// part of what nobody has; and never what others have.
+///
+/// Pings are up to a second old. Of what others booked since nothing is known,
+/// so that several that are in a hurry at once may book the same. What is too
+/// much then waits in the invoker's own queue, and with the next ping everybody
+/// knows.
+fn share(even: i64, left: i64, booked: i64, controllers: i64) -> i64 {
+    let free = (left - booked).max(0);
+    even.max(booked + free / controllers).min(left)
 }
 
 impl Group {

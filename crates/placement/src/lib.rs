@@ -8,6 +8,11 @@
 //! orders out owns the way to the invokers; the placement owns the truth about
 //! what of them is booked.
 //!
+//! A controller's share of an invoker is all of its memory, or, with several
+//! controllers, an even part. With [`Policy::Bounded`] it is also a part of
+//! what nobody takes, once invokers say what runs take ([`Event::Ping`]); what
+//! others take it is never.
+//!
 //! What it keeps, whatever the order of events:
 //!
 //! - Only an invoker that is [`Health::Healthy`] is chosen.

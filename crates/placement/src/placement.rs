@@ -5,8 +5,12 @@ use std::time::Duration;
 use whisker_entity::ActivationId;
 
 use crate::{
-    Config, Counts, End, Event, Health, Invoker, Member, Order, Placed, Policy, Refusal, Want, bounded, fleet::Fleet,
-    health::Sign, ledger::Ledger, sharding, warm::Uses,
+    Config, Counts, End, Event, Health, Invoker, Member, Order, Placed, Policy, Refusal, Want, bounded,
+    fleet::{Fleet, Memory},
+    health::Sign,
+    ledger::Ledger,
+    sharding,
+    warm::Uses,
 };
 
 /// See the [crate].
@@ -69,8 +73,8 @@ impl Placement {
         self.now = self.now.max(now);
         let mut orders = Vec::new();
         match event {
-            Event::Ping { invoker, memory_mb, enabled, life } => {
-                self.pinged(invoker, memory_mb, enabled, life, &mut orders);
+            Event::Ping { invoker, memory_mb, busy_mb, enabled, life } => {
+                self.pinged(invoker, Memory { memory_mb, busy_mb }, enabled, life, &mut orders);
             }
             Event::Ended { activation, invoker, end } => self.ended(activation, invoker, end, &mut orders),
             Event::Tested { invoker, end } => self.judge(invoker, end, &mut orders),
@@ -90,7 +94,7 @@ impl Placement {
         self.fleet.seats.iter().enumerate().map(|(number, seat)| Member {
             invoker: name(number),
             health: seat.watch.state(),
-            memory_mb: seat.memory_mb,
+            memory_mb: seat.memory.memory_mb,
             share_mb: u64::try_from(seat.share_mb).unwrap_or(0),
             booked_mb: u64::try_from(seat.booked_mb).unwrap_or(0),
         })
@@ -121,7 +125,7 @@ impl Placement {
         counts
     }
 
-    fn pinged(&mut self, invoker: Invoker, memory_mb: u64, enabled: bool, life: u64, orders: &mut Vec<Order>) {
+    fn pinged(&mut self, invoker: Invoker, memory: Memory, enabled: bool, life: u64, orders: &mut Vec<Order>) {
         if invoker.0 >= self.config.max_invokers {
             return orders.push(Order::Beyond(invoker));
         }
@@ -139,9 +143,7 @@ impl Placement {
             seat.former = std::mem::replace(&mut seat.life, life);
             self.forget_idle(number);
         }
-        if joined || self.fleet.seats[number].memory_mb != memory_mb {
-            self.fleet.resize(number, memory_mb, &self.config);
-        }
+        self.fleet.resize(number, memory, &self.config);
         self.hear(number, Sign::Ping { enabled }, joined, orders);
     }
 

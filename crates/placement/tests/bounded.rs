@@ -66,15 +66,15 @@ fn what_is_warm_grows_cold() {
 #[test]
 fn whoever_goes_offline_or_starts_anew_is_cold() {
     for gone in [
-        Event::Ping { invoker: Invoker(0), memory_mb: 1024, enabled: false, life: 1 },
-        Event::Ping { invoker: Invoker(0), memory_mb: 1024, enabled: true, life: 2 },
+        Event::Ping { invoker: Invoker(0), memory_mb: 1024, busy_mb: None, enabled: false, life: 1 },
+        Event::Ping { invoker: Invoker(0), memory_mb: 1024, busy_mb: None, enabled: true, life: 2 },
     ] {
         let mut placement = fleet(Policy::Bounded, 1, 1024);
         let hello = want("guest", "guest/hello", 256, 1);
         book(&mut placement, 0, &hello);
         end(&mut placement, NOW, 0, 0);
         placement.on(NOW, gone.clone());
-        placement.on(NOW, Event::Ping { invoker: Invoker(0), memory_mb: 1024, enabled: true, life: 2 });
+        placement.on(NOW, Event::Ping { invoker: Invoker(0), memory_mb: 1024, busy_mb: None, enabled: true, life: 2 });
         placement.on(NOW, Event::Tested { invoker: Invoker(0), end: End::Success });
         assert_eq!(book(&mut placement, 1, &hello), (0, false, false), "{gone:?}");
     }
@@ -177,4 +177,52 @@ fn without_room_those_that_run_it_are_overdrawn_and_the_least_loaded_first() {
     (3..9).for_each(|number| assert!(book(&mut placement, number, &hello).1));
     let booked: Vec<u64> = placement.members().map(|member| member.booked_mb / 256).collect();
     assert_eq!(booked, [3, 3, 3]);
+}
+
+fn share_mb(policy: Policy, busy_mb: Option<u64>, booked: u64) -> u64 {
+    let mut placement = fleet(policy, 1, 1024);
+    placement.on(NOW, Event::Controllers(2));
+    for number in 0..booked {
+        book(&mut placement, number, &want("guest", "guest/hello", 256, 1));
+    }
+    placement.on(NOW, Event::Ping { invoker: Invoker(0), memory_mb: 1024, busy_mb, enabled: true, life: 1 });
+    placement.members().next().unwrap().share_mb
+}
+
+#[test]
+fn a_share_is_an_even_part_or_one_of_what_nobody_takes_and_never_what_others_do() {
+    for (busy_mb, booked, expected) in [
+        (None, 0, 512),
+        (Some(0), 0, 512),
+        // Others have a quarter of it, and three quarters.
+        (Some(256), 0, 512),
+        (Some(768), 0, 256),
+        (Some(1024), 0, 0),
+        // All that is taken is its own.
+        (Some(512), 2, 768),
+        (Some(0), 2, 768),
+        // Others have a quarter as well.
+        (Some(768), 2, 640),
+        (Some(1024), 2, 512),
+    ] {
+        assert_eq!(share_mb(Policy::Bounded, busy_mb, booked), expected, "{busy_mb:?} busy, {booked} booked");
+        assert_eq!(share_mb(Policy::Sharding, busy_mb, booked), 512, "as OpenWhisk");
+    }
+}
+
+#[test]
+fn who_knows_what_others_take_believes_in_what_is_warm_beyond_its_share() {
+    for (busy_mb, warm) in [(None, false), (Some(0), true), (Some(768), false)] {
+        let mut placement = fleet(Policy::Bounded, 1, 1024);
+        placement.on(NOW, Event::Controllers(2));
+        for number in 0..3 {
+            let action = want("guest", &format!("guest/a{number}"), 256, 1);
+            let ping = Event::Ping { invoker: Invoker(0), memory_mb: 1024, busy_mb, enabled: true, life: 1 };
+            placement.on(NOW, ping);
+            book(&mut placement, number, &action);
+            end(&mut placement, NOW, number, 0);
+        }
+        let (_, _, is_warm) = book(&mut placement, 3, &want("guest", "guest/a0", 256, 1));
+        assert_eq!(is_warm, warm, "{busy_mb:?}");
+    }
 }

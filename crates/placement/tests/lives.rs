@@ -25,7 +25,7 @@ enum Step {
     End { which: usize, elsewhere: bool, end: u8 },
     EndAgain { which: usize },
     Withdraw { which: usize },
-    Ping { invoker: u32, memory_mb: u64, enabled: bool, life: u64 },
+    Ping { invoker: u32, memory_mb: u64, busy_mb: Option<u64>, enabled: bool, life: u64 },
     Tested { invoker: u32, end: u8 },
     Controllers { count: u32 },
     Wait { ms: u64 },
@@ -39,9 +39,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(which, elsewhere, end)| Step::End { which, elsewhere, end }),
         1 => which.prop_map(|which| Step::EndAgain { which }),
         1 => which.prop_map(|which| Step::Withdraw { which }),
-        8 => (0..INVOKERS, prop_oneof![8 => Just(1024u64), 1 => 0..2048u64], prop::bool::weighted(0.95),
+        8 => (0..INVOKERS, prop_oneof![8 => Just(1024u64), 1 => 0..2048u64], prop::option::of(0..2048u64), prop::bool::weighted(0.95),
               prop_oneof![9 => Just(1u64), 1 => 0..3u64])
-            .prop_map(|(invoker, memory_mb, enabled, life)| Step::Ping { invoker, memory_mb, enabled, life }),
+            .prop_map(|(invoker, memory_mb, busy_mb, enabled, life)| Step::Ping { invoker, memory_mb, busy_mb, enabled, life }),
         6 => (0..INVOKERS + 1, 0..10u8).prop_map(|(invoker, end)| Step::Tested { invoker, end }),
         1 => (0..4u32).prop_map(|count| Step::Controllers { count }),
         4 => (0..8_000u64).prop_map(|ms| Step::Wait { ms }),
@@ -115,8 +115,8 @@ impl World {
                 self.over.insert(number);
                 self.on(Event::Withdrawn(id(number)));
             }
-            Step::Ping { invoker, memory_mb, enabled, life } => {
-                self.on(Event::Ping { invoker: Invoker(invoker), memory_mb, enabled, life });
+            Step::Ping { invoker, memory_mb, busy_mb, enabled, life } => {
+                self.on(Event::Ping { invoker: Invoker(invoker), memory_mb, busy_mb, enabled, life });
             }
             Step::Tested { invoker, end } => self.on(Event::Tested { invoker: Invoker(invoker), end: end_of(end) }),
             Step::Controllers { count } => self.on(Event::Controllers(count)),
@@ -223,6 +223,39 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Whatever several controllers book and end: as long as each has heard what
+    /// runs take, they never book more together than an invoker has.
+    #[test]
+    fn who_hears_of_others_takes_nothing_of_theirs(
+        steps in prop::collection::vec((0..3usize, 0..3u8, any::<prop::sample::Index>(), 0..3u8), 1..200),
+    ) {
+        let mut all: Vec<_> = (0..3).map(|_| fleet(Policy::Bounded, 3, 1024)).collect();
+        let now = Duration::ZERO;
+        all.iter_mut().for_each(|placement| drop(placement.on(now, Event::Controllers(3))));
+        // Which, whose, where, how much, and whether it was forced.
+        let mut under_way: Vec<(u64, usize, Invoker, u64, bool)> = Vec::new();
+        for (number, (mine, action, which, ends)) in steps.into_iter().enumerate() {
+            if ends == 0 && !under_way.is_empty() {
+                let (number, mine, invoker, ..) = under_way.swap_remove(which.index(under_way.len()));
+                all[mine].on(now, Event::Ended { activation: id(number), invoker, end: End::Success });
+            } else {
+                let want = want("anna", &format!("anna/a{action}"), 128 << action, 1);
+                let placed = all[mine].book(now, id(number as u64), &want, 0).unwrap();
+                let memory_mb = u64::from(want.action.memory_mb);
+                under_way.push((number as u64, mine, placed.invoker, memory_mb, placed.forced));
+            }
+            for invoker in (0..3).map(Invoker) {
+                let here = || under_way.iter().filter(|(_, _, at, ..)| *at == invoker);
+                let busy_mb: u64 = here().map(|(_, _, _, memory_mb, _)| memory_mb).sum();
+                prop_assert!(busy_mb <= 1024 || here().any(|(.., forced)| *forced), "{under_way:?}");
+                let ping = Event::Ping { invoker, memory_mb: 1024, busy_mb: Some(busy_mb), enabled: true, life: 1 };
+                all.iter_mut().for_each(|placement| drop(placement.on(now, ping.clone())));
+            }
+        }
+    }
+}
+
 #[test]
 fn numbers_beyond_the_bound_are_ignored() {
     let mut placement = Placement::new(Config::default());
@@ -235,7 +268,7 @@ fn numbers_beyond_the_bound_are_ignored() {
 #[test]
 fn two_that_ping_under_one_number_are_noticed() {
     let mut placement = Placement::new(Config::default());
-    let ping = |life| Event::Ping { invoker: Invoker(0), memory_mb: 1024, enabled: true, life };
+    let ping = |life| Event::Ping { invoker: Invoker(0), memory_mb: 1024, busy_mb: None, enabled: true, life };
     let mut twins = |life| placement.on(Duration::ZERO, ping(life)).contains(&Order::Twins(Invoker(0)));
     assert!(!twins(1) && !twins(1) && !twins(2), "a restart is none");
     assert!(twins(1), "who was replaced is still there");

@@ -61,7 +61,7 @@ fn without_room_a_random_healthy_one_is_overdrawn() {
     let mut placement = fleet(Policy::Sharding, 10, 256);
     let hello = want("guest", "guest/hello", 256, 1);
     (0..9).for_each(|number| assert!(!placement.book(NOW, id(number), &hello, 0).unwrap().forced));
-    placement.on(NOW, Event::Ping { invoker: Invoker(2), memory_mb: 256, enabled: false, life: 1 });
+    placement.on(NOW, Event::Ping { invoker: Invoker(2), memory_mb: 256, busy_mb: None, enabled: false, life: 1 });
     // Healthy are 0, 1, 3, 4, 5, 6, 7, 8; the fifth of them is 5.
     assert_eq!(placed(placement.book(NOW, id(20), &hello, 8 * 1000 + 4)), (5, true, false));
     let five = placement.members().nth(5).unwrap();

@@ -44,6 +44,7 @@ pub(crate) struct Message {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ping {
     pub who: Life,
+    pub busy_mb: u64,
     pub enabled: bool,
 }
 

@@ -105,12 +105,12 @@ impl Controller {
             self.silent[invoker] = 0;
         }
         self.lives[invoker] = ping.who.life;
-        self.ping(invoker, ping.who.life, ping.enabled, now)
+        self.ping(invoker, ping.who.life, Some(ping.busy_mb), ping.enabled, now)
     }
 
-    fn ping(&mut self, invoker: usize, life: u64, enabled: bool, now: Time) -> Vec<usize> {
+    fn ping(&mut self, invoker: usize, life: u64, busy_mb: Option<u64>, enabled: bool, now: Time) -> Vec<usize> {
         let invoker = Invoker(invoker as u32);
-        self.on(Event::Ping { invoker, memory_mb: MEMORY_MB, enabled, life }, now)
+        self.on(Event::Ping { invoker, memory_mb: MEMORY_MB, busy_mb, enabled, life }, now)
     }
 
     pub fn acknowledged(&mut self, ack: Ack, now: Time) -> Vec<usize> {
@@ -128,7 +128,7 @@ impl Controller {
         if self.sabotage == Sabotage::SilenceIgnored {
             for invoker in 0..self.lives.len() {
                 if self.lives[invoker] > 0 {
-                    tests.extend(self.ping(invoker, self.lives[invoker], true, now));
+                    tests.extend(self.ping(invoker, self.lives[invoker], None, true, now));
                 }
             }
         }

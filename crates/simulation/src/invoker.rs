@@ -40,7 +40,7 @@ pub(crate) struct Invoker {
     pub claiming: BTreeMap<ActivationId, Message>,
     pub running: BTreeMap<ActivationId, Message>,
     pub draining: bool,
-    used_mb: u64,
+    pub used_mb: u64,
 }
 
 fn time(now: Time) -> Duration {

@@ -63,7 +63,7 @@ fn measure(policy: Policy, invokers: u32, full: f64) -> (f64, f64) {
     let now = Duration::ZERO;
     let mut placement = Placement::new(Config { policy, max_in_flight: usize::MAX, ..Config::default() });
     for invoker in (0..invokers).map(Invoker) {
-        placement.on(now, Event::Ping { invoker, memory_mb: PLACES * 128, enabled: true, life: 1 });
+        placement.on(now, Event::Ping { invoker, memory_mb: PLACES * 128, busy_mb: None, enabled: true, life: 1 });
         placement.on(now, Event::Tested { invoker, end: End::Success });
     }
     let wants = wants();

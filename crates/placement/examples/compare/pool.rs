@@ -48,6 +48,11 @@ impl<R> Pool<R> {
         }
     }
 
+    /// What no run takes.
+    pub fn unused_mb(&self, all: &[Function]) -> u32 {
+        self.free_mb + self.idle.values().map(|(function, _)| all[*function].want.action.memory_mb).sum::<u32>()
+    }
+
     pub fn arrived(&mut self, now_us: u64, function: usize, run: R, all: &[Function]) -> Option<Begun<R>> {
         if self.waiting.is_empty()
             && let Some(cold) = self.container(function, all)
@@ -98,8 +103,7 @@ impl<R> Pool<R> {
             return Some(false);
         }
         let needed = all[function].want.action.memory_mb;
-        let idle_mb: u32 = self.idle.values().map(|(function, _)| all[*function].want.action.memory_mb).sum();
-        if self.free_mb + idle_mb < needed {
+        if self.unused_mb(all) < needed {
             return None;
         }
         while self.free_mb < needed {

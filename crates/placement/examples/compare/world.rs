@@ -183,8 +183,9 @@ impl<'a> World<'a> {
     }
 
     fn ping(&mut self, invoker: usize) {
+        let busy_mb = Some(u64::from(MEMORY_MB - self.pools[invoker].unused_mb(self.functions)));
         let invoker = Invoker(invoker as u32);
-        let ping = Event::Ping { invoker, memory_mb: u64::from(MEMORY_MB), enabled: true, life: 1 };
+        let ping = Event::Ping { invoker, memory_mb: u64::from(MEMORY_MB), busy_mb, enabled: true, life: 1 };
         let now = Duration::from_micros(self.now_us);
         self.placements.iter_mut().for_each(|placement| drop(placement.on(now, ping.clone())));
     }

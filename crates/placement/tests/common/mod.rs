@@ -33,7 +33,7 @@ pub fn blackbox(want: &Want) -> Want {
 }
 
 pub fn ping(invoker: u32, memory_mb: u64) -> Event {
-    Event::Ping { invoker: Invoker(invoker), memory_mb, enabled: true, life: 1 }
+    Event::Ping { invoker: Invoker(invoker), memory_mb, busy_mb: None, enabled: true, life: 1 }
 }
 
 /// A placement with so many healthy invokers of so much memory.

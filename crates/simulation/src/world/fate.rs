@@ -72,7 +72,7 @@ impl World {
                 if let Some(Some(invoker)) = self.invokers.get_mut(process) {
                     invoker.draining = true;
                     invoker.inbox.close();
-                    let ping = Ping { who: self.life(process), enabled: false };
+                    let ping = Ping { who, busy_mb: invoker.used_mb, enabled: false };
                     self.post(process, Post::Ping(ping));
                 }
             }

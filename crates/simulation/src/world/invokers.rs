@@ -40,7 +40,8 @@ impl World {
         if invoker.draining {
             return self.drained(who);
         }
-        self.drop_off(who.process, Post::Ping(Ping { who, enabled: true }));
+        let ping = Ping { who, busy_mb: invoker.used_mb, enabled: true };
+        self.drop_off(who.process, Post::Ping(ping));
         self.pump(who);
     }
 

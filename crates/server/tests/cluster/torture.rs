@@ -71,9 +71,10 @@ fn nothing_accepted_is_lost_or_doubled_whatever_is_killed() {
             *kills.entry(victim).or_insert(0_u32) += 1;
             kill(&mut cluster, &mut dice, victim);
             eprintln!(
-                "{} s: {victim:?} killed and started again; {} accepted, {} refused",
+                "{} s: {victim:?} killed and started again; {} accepted, {} ran, {} refused",
                 began.elapsed().as_secs(),
                 load.accepted().len(),
+                tally.runs().len(),
                 load.refused().len()
             );
         }

@@ -93,7 +93,8 @@ impl Format {
 
 /// Looks through an archive without writing anything, as at upload. Code that
 /// is no archive passes. A gzipped tar is decompressed to be looked through;
-/// a zip is judged by its directory, to whose word unpacking will hold it.
+/// a zip is judged by its directory, to whose word unpacking will hold it, and by
+/// where its links lead.
 pub fn check(code: &[u8], limits: Limits) -> Result<(), Refused> {
     match Format::of(code) {
         Format::Zip => zip::check(code, limits),

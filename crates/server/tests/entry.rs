@@ -5,7 +5,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream,
-    process::Command,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
@@ -47,6 +47,27 @@ fn refused(answer: &Answer, status: u16) {
     assert_eq!(body["code"].as_str(), answer.header("x-request-id"), "{body} {:?}", answer.headers);
 }
 
+/// What curl has of an action, by HTTP/2: the answer, the version and the status.
+#[track_caller]
+fn http2(nginx: &Nginx, method: &str, action: &str, body: &str) -> String {
+    let port = nginx.origin().address().port();
+    let mut call = Command::new("curl")
+        .args(["-sS", "--http2", "--user", GUEST, "--write-out", "\n%{http_version} %{http_code}", "--cacert"])
+        .arg(nginx.certificate().path())
+        .args(["--resolve", &format!("api.test:{port}:127.0.0.1"), "-H", "content-type: application/json"])
+        .args(["--request", method, "--data-binary", "@-"])
+        .arg(format!("https://api.test:{port}/api/v1/namespaces/_/actions/{action}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    call.stdin.take().unwrap().write_all(body.as_bytes()).unwrap();
+    let said = call.wait_with_output().unwrap();
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    String::from_utf8(said.stdout).unwrap()
+}
+
 #[test]
 fn what_is_public_is_reached_by_both_versions_of_http_and_nothing_else_is() {
     let server = behind_nginx();
@@ -54,16 +75,7 @@ fn what_is_public_is_reached_by_both_versions_of_http_and_nothing_else_is() {
     let (guest, anyone) = (guest(&nginx), Client::at(nginx.origin(), None));
     guest.node("echo", "function main(p) { return p }");
     assert_eq!(guest.result("echo", &json!({"n": 1})), json!({"n": 1}));
-    let port = nginx.origin().address().port();
-    let call = Command::new("curl")
-        .args(["-sS", "--http2", "--user", GUEST, "--write-out", "\n%{http_version}", "--cacert"])
-        .arg(nginx.certificate().path())
-        .args(["--resolve", &format!("api.test:{port}:127.0.0.1"), "-H", "content-type: application/json"])
-        .args(["--data", r#"{"n":2}"#])
-        .arg(format!("https://api.test:{port}/api/v1/namespaces/_/actions/echo?blocking=true&result=true"))
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&call.stdout), "{\"n\":2}\n2", "{}", String::from_utf8_lossy(&call.stderr));
+    assert_eq!(http2(&nginx, "POST", "echo?blocking=true&result=true", r#"{"n":2}"#), "{\"n\":2}\n2 200");
 
     for path in ["/", "/ping", "/api/v1"] {
         assert_eq!(anyone.get(path).status(), 200, "{path}");
@@ -184,6 +196,9 @@ fn sizes_and_forms_are_refused_at_the_entry() {
     refused(&raw(&origin, b"GET\r\n\r\n"), 400);
     let two = "content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
     refused(&raw(&origin, format!("{put}{two}").as_bytes()), 400);
+    let large = http2(&nginx, "PUT", "large", &" ".repeat((50 << 20) + 1));
+    assert!(large.starts_with(r#"{"error":"The request is larger than allowed.""#), "{large}");
+    assert!(large.ends_with("\n2 413"), "{large}");
     // What NGINX lets through has the server's own words.
     let guest = guest(&nginx);
     let code = "x".repeat(5 << 20);

@@ -57,15 +57,20 @@ documents! {
     web_actions => Server::builder(),
 }
 
-/// All of them with everything in a PostgreSQL database, each on a server and a
-/// database of its own, and through NGINX with TLS.
+/// All of them, each on a server of its own, through NGINX with TLS.
+#[test]
+fn every_document_holds_behind_nginx() {
+    all_behind_nginx(&Server::builder);
+}
+
+/// The same with everything in a PostgreSQL database, one for each.
 #[test]
 fn every_document_holds_on_postgres_behind_nginx() {
     let database = Postgres::start();
     all_behind_nginx(&|| database.serving(&database.database()));
 }
 
-/// The same over CouchDB's protocol.
+/// And over CouchDB's protocol.
 #[test]
 fn every_document_holds_on_couchdb_behind_nginx() {
     let database = CouchDb::start(None);

@@ -17,35 +17,30 @@ fn scenarios_hold_side_by_side() {
     play(&Server::builder(), plain());
 }
 
-/// Those that need no settings of their own: where things are kept has nothing
-/// to do with how often something may be called.
+/// With TLS, and with all that a proxy makes of requests and answers.
 #[test]
-fn scenarios_hold_on_postgres() {
+fn scenarios_hold_behind_nginx() {
+    play_behind_nginx(&Server::builder());
+}
+
+#[test]
+fn scenarios_hold_on_postgres_behind_nginx() {
     let database = Postgres::start();
-    play(&database.serving(&database.database()), plain());
+    play_behind_nginx(&database.serving(&database.database()));
 }
 
 /// And over CouchDB's protocol, in OpenWhisk's documents and views.
 #[test]
-fn scenarios_hold_on_couchdb() {
+fn scenarios_hold_on_couchdb_behind_nginx() {
     let database = CouchDb::start(None);
-    play(&Server::builder().flag("--store", &database.url()), plain());
+    play_behind_nginx(&Server::builder().flag("--store", &database.url()));
 }
 
 /// And in a Cosmos DB, by queries.
 #[test]
-fn scenarios_hold_on_cosmos() {
+fn scenarios_hold_on_cosmos_behind_nginx() {
     let account = Cosmos::start();
-    play(&account.serving(&account.url()), plain());
-}
-
-/// With TLS, and with all that a proxy makes of requests and answers.
-#[test]
-fn scenarios_hold_behind_nginx() {
-    let server = Server::builder().flag("--trusted-proxy", "127.0.0.1").start();
-    let nginx = Nginx::start(&[server.address()]);
-    let failures = failures_at_entry(&nginx.origin());
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    play_behind_nginx(&account.serving(&account.url()));
 }
 
 #[test]
@@ -71,5 +66,15 @@ fn there_are_enough_scenarios_and_each_says_something_else() {
 fn play(settings: &Builder, paths: Vec<PathBuf>) {
     let server = settings.start();
     let failures = failures_at(&server.address().into(), paths);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Those that need no settings of their own: where things are kept has nothing
+/// to do with how often something may be called.
+#[track_caller]
+fn play_behind_nginx(settings: &Builder) {
+    let server = settings.clone().flag("--trusted-proxy", "127.0.0.1").start();
+    let nginx = Nginx::start(&[server.address()]);
+    let failures = failures_at_entry(&nginx.origin());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }

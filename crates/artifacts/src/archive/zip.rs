@@ -1,6 +1,9 @@
 //! Zip archives.
 
-use std::io::{self, Cursor, Read};
+use std::{
+    io::{self, Cursor, Read},
+    path::{Path, PathBuf},
+};
 
 use zip::{ZipArchive, read::ZipFile, result::ZipError};
 
@@ -15,7 +18,17 @@ const ENTRY_SIGNATURE: &[u8] = b"PK\x01\x02";
 type Entry<'a, 'c> = ZipFile<'a, Cursor<&'c [u8]>>;
 
 pub(super) fn check(code: &[u8], limits: Limits) -> Result<(), Refused> {
-    walk(code, limits, |_, _| Ok(()))
+    walk(code, limits, |entry, name| match inside(name)? {
+        Some(path) if entry.is_symlink() => target(entry, &path).map(drop),
+        Some(_) | None => Ok(()),
+    })
+}
+
+/// Where a link leads to, which is inside.
+fn target(entry: &mut Entry<'_, '_>, path: &Path) -> Result<PathBuf, Refused> {
+    let mut target = String::new();
+    entry.take(LINK_BYTES + 1).read_to_string(&mut target).map_err(damaged_io)?;
+    check_link(path, &target)
 }
 
 pub(super) fn unpack(code: &[u8], limits: Limits, folder: &mut Folder) -> Result<(), Refused> {
@@ -26,9 +39,7 @@ pub(super) fn unpack(code: &[u8], limits: Limits, folder: &mut Folder) -> Result
         }
         let claimed = entry.size();
         if entry.is_symlink() {
-            let mut target = String::new();
-            entry.take(LINK_BYTES + 1).read_to_string(&mut target).map_err(damaged_io)?;
-            let target = check_link(&path, &target)?;
+            let target = target(entry, &path)?;
             return folder.link(path, target);
         }
         let executable = entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0);

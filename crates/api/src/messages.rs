@@ -35,6 +35,8 @@ pub const INTERNAL: &str = "There was an internal server error.";
 pub const CORRUPT: &str = "Resource is corrupted and cannot be read.";
 /// 503.
 pub const UNAVAILABLE: &str = "The server is currently unavailable (because it is overloaded or down for maintenance).";
+/// 503 while the database is away.
+pub const STORE_AWAY: &str = "The store does not answer at the moment. Try again in some seconds.";
 /// 400 of a creation without `exec`.
 pub const EXEC_UNDEFINED: &str = "exec undefined";
 /// 400 of a payload that overrides final parameters.

@@ -66,6 +66,9 @@ fn over_warm(whisker: &Server, stems: f64, case: &Case, number: &mut usize) -> a
         let name = format!("{}-{number}", case.name);
         server::create(&guest, &name, case.kind, case.code, case.limits.clone());
         server::wait_for_stems(&guest, stems)?;
+        if stems == NO_STEMS {
+            pause(server::SPARE);
+        }
         let before = starts(&guest, case.state);
         let took = server::call_ms(&guest, &name);
         if starts(&guest, case.state) > before {

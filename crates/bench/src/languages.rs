@@ -1,5 +1,6 @@
 //! What a call costs in each language, by how it meets its container: a new
-//! one, one that was started before anyone asked, its own, its own frozen.
+//! one, one that was made and has no runtime yet, one that was started before
+//! anyone asked, its own, its own frozen.
 
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const STEMS: f64 = 3.0;
 #[derive(Default)]
 struct Times {
     bare: Vec<f64>,
+    /// No container was made before.
+    made: Vec<f64>,
     cold: Vec<f64>,
     prewarmed: Vec<f64>,
     warm: Vec<f64>,
@@ -56,10 +59,10 @@ pub fn measure_on_docker(settings: &Settings) -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "this is what the command answers")]
 fn table(settings: &Settings, languages: &[Language], builder: &dyn Fn() -> Builder) -> anyhow::Result<()> {
     println!("In ms, p50 / p99 of {} calls each ({} warm ones).\n", CALLS * settings.rounds().len(), {
-        2 * CALLS * WARM_CALLS * settings.rounds().len()
+        3 * CALLS * WARM_CALLS * settings.rounds().len()
     });
-    println!("| language | bare start | cold | prewarmed | warm | resumed |");
-    println!("| --- | --- | --- | --- | --- | --- |");
+    println!("| language | bare start | none made | cold | prewarmed | warm | resumed |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
     for language in languages {
         let mut times = Times::default();
         for _ in settings.rounds() {
@@ -71,8 +74,8 @@ fn table(settings: &Settings, languages: &[Language], builder: &dyn Fn() -> Buil
             continue;
         }
         let pair = |times: &[f64]| format!("{} / {}", show(median(times)), show(worst(times, 0.99)));
-        let Times { bare, cold, prewarmed, warm, resumed } = &times;
-        let calls = [cold, prewarmed, warm, resumed].map(|times| pair(times)).join(" | ");
+        let Times { bare, made, cold, prewarmed, warm, resumed } = &times;
+        let calls = [made, cold, prewarmed, warm, resumed].map(|times| pair(times)).join(" | ");
         println!("| {} | {} | {calls} |", language.name, show(median(bare)));
     }
     println!();
@@ -81,42 +84,57 @@ fn table(settings: &Settings, languages: &[Language], builder: &dyn Fn() -> Buil
 
 /// Whether the language runs here.
 fn round(language: &Language, builder: &dyn Fn() -> Builder, times: &mut Times) -> anyhow::Result<bool> {
-    let cold = builder().switch("--no-prewarm").start();
-    if !language.runs_here(&cold.guest()) {
+    let making = builder().switch("--no-prewarm").flag("--spare-containers", "0").start();
+    if !language.runs_here(&making.guest()) {
         return Ok(false);
     }
     times.bare.push(language.bare_start_ms()?);
-    first_calls(language, &cold, "cold", None, times)?;
+    first_calls(language, &making, First::Made, times)?;
+    drop(making);
+    let cold = builder().switch("--no-prewarm").start();
+    language.runs_here(&cold.guest());
+    first_calls(language, &cold, First::Cold, times)?;
     drop(cold);
     // One first call, and a container like it is kept ready for the next.
     let prewarming = builder().start();
     language.runs_here(&prewarming.guest());
-    first_calls(language, &prewarming, "prewarmed", Some(STEMS + 1.0), times)?;
+    first_calls(language, &prewarming, First::Prewarmed, times)?;
     drop(prewarming);
     resumed(language, builder(), times)?;
     Ok(true)
 }
 
-fn first_calls(
-    language: &Language,
-    whisker: &Server,
-    state: &str,
-    stems: Option<f64>,
-    times: &mut Times,
-) -> anyhow::Result<()> {
+/// How a first call meets its container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum First {
+    Made,
+    Cold,
+    Prewarmed,
+}
+
+fn first_calls(language: &Language, whisker: &Server, first: First, times: &mut Times) -> anyhow::Result<()> {
     let guest = whisker.guest();
+    let state = if first == First::Prewarmed { "prewarmed" } else { "cold" };
     for number in 0..CALLS {
         let name = format!("first-{number}");
         language.create(&guest, &name);
-        if let Some(stems) = stems {
-            server::wait_for_stems(&guest, stems)?;
-            pause(LOADED);
+        match first {
+            First::Made => {}
+            First::Cold => pause(server::SPARE),
+            First::Prewarmed => {
+                server::wait_for_stems(&guest, STEMS + 1.0)?;
+                pause(LOADED);
+            }
         }
         let before = starts(&guest, state);
         let took = server::call_ms(&guest, &name);
         if starts(&guest, state) > before {
-            let of_state = if state == "cold" { &mut times.cold } else { &mut times.prewarmed };
-            of_state.push(took);
+            let of_first = match first {
+                First::Made => &mut times.made,
+                First::Cold => &mut times.cold,
+                First::Prewarmed => &mut times.prewarmed,
+            };
+            of_first.push(took);
         }
         times.warm.extend((0..WARM_CALLS).map(|_| server::call_ms(&guest, &name)));
     }

@@ -9,6 +9,10 @@ use whisker_testkit::{Builder, Client, GUEST, Server, base64};
 
 use crate::client::{self, Load};
 
+/// In a fraction of that a spare container is made in the place of one that was
+/// taken.
+pub const SPARE: Duration = Duration::from_millis(300);
+
 /// JavaScript that prints a line and greets.
 pub const HELLO: &str =
     "function main(params) { console.log('greeting', params.name); return { greeting: `Hello, ${params.name}!` }; }";

@@ -67,9 +67,13 @@ pub async fn invoke(
     if let Shape::Sequence(components) = &shape {
         entitle::parts(controller, &caller.who, None, components).await?;
     }
-    let place = controller.compositions.clone().try_acquire_owned().map_err(|_| Rejection::Unavailable)?;
+    let place = controller
+        .compositions
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Rejection::Unavailable(messages::UNAVAILABLE))?;
     if controller.records.is_full() {
-        return Err(Rejection::Unavailable);
+        return Err(Rejection::Unavailable(messages::UNAVAILABLE));
     }
     let owner = controller.shared()?;
     let start = environment::now();

@@ -152,7 +152,7 @@ impl Controller {
 
     /// For tasks that outlive a request.
     pub(crate) fn shared(&self) -> Result<Arc<Self>, Rejection> {
-        self.me.upgrade().ok_or(Rejection::Unavailable)
+        self.me.upgrade().ok_or(Rejection::Unavailable(whisker_api::messages::UNAVAILABLE))
     }
 
     /// Parameters as they are stored.

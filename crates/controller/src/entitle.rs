@@ -40,7 +40,7 @@ pub async fn package(controller: &Controller, who: &Identity, name: &QualifiedNa
         let owns = at.path.namespace == who.namespace;
         let found = match find::<Package>(controller, &at).await {
             Ok(found) => found,
-            Err(rejection @ Rejection::Unavailable) => return Err(rejection),
+            Err(rejection @ Rejection::Unavailable(_)) => return Err(rejection),
             Err(rejection) if owns => return Err(rejection),
             Err(_) => return Err(forbidden(name)),
         };

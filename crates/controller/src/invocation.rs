@@ -65,7 +65,7 @@ pub enum Invoked {
 /// are not counted, since the whole was.
 pub fn throttle(controller: &Controller, who: &Identity, now: Millis) -> Result<(), Rejection> {
     if controller.platform.trouble().is_some() {
-        return Err(Rejection::Unavailable);
+        return Err(Rejection::Unavailable(messages::UNAVAILABLE));
     }
     let (limits, own) = (&controller.config.limits, &who.limits);
     let allowed = own.invocations_per_minute.unwrap_or(limits.invocations_per_minute).into();

@@ -95,7 +95,7 @@ impl Records {
                     error = &error as &dyn std::error::Error,
                     "an activation could not be accepted: its record cannot be promised"
                 );
-                Err(Rejection::Unavailable)
+                Err(Rejection::Unavailable(whisker_api::messages::UNAVAILABLE))
             }
         }
     }

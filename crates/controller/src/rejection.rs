@@ -66,8 +66,8 @@ pub enum Rejection {
     Throttled(String),
     /// 500.
     Internal(&'static str),
-    /// 503.
-    Unavailable,
+    /// 503, in these words.
+    Unavailable(&'static str),
 }
 
 impl Rejection {
@@ -109,7 +109,7 @@ impl Rejection {
             Self::PartTooLarge(text) => (S::PAYLOAD_TOO_LARGE, Rest, text.clone()),
             Self::Throttled(text) => (S::TOO_MANY_REQUESTS, Rest, text.clone()),
             Self::Internal(text) => (S::INTERNAL_SERVER_ERROR, Rest, (*text).into()),
-            Self::Unavailable => (S::SERVICE_UNAVAILABLE, Rest, messages::UNAVAILABLE.into()),
+            Self::Unavailable(text) => (S::SERVICE_UNAVAILABLE, Rest, (*text).into()),
         }
     }
 
@@ -152,7 +152,7 @@ impl From<whisker_store::Error> for Rejection {
             }
             Error::Unavailable(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the store does not answer");
-                Self::Unavailable
+                Self::Unavailable(messages::STORE_AWAY)
             }
         }
     }
@@ -161,6 +161,6 @@ impl From<whisker_store::Error> for Rejection {
 impl From<whisker_dispatch::Error> for Rejection {
     fn from(error: whisker_dispatch::Error) -> Self {
         tracing::error!(error = &error as &dyn std::error::Error, "an activation could not be handed over");
-        Self::Unavailable
+        Self::Unavailable(messages::UNAVAILABLE)
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn serve(controller: &Controller, visit: Visit<'_>, target: &Ta
 /// Finds a web action. Whatever is wrong, it is not there.
 async fn find(controller: &Controller, target: &Target) -> Result<Exported, Rejection> {
     let hidden = |rejection| match rejection {
-        Rejection::Unavailable => Rejection::Unavailable,
+        away @ Rejection::Unavailable(_) => away,
         _ => Rejection::Missing,
     };
     let owner = controller.authenticator.owner(&target.action.path.namespace).await.map_err(|e| hidden(e.into()))?;

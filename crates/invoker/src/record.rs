@@ -89,9 +89,9 @@ fn record(
 /// Log lines as records keep them, with a notice of what is missing.
 pub(crate) fn log_lines(logs: Logs, limit_mb: u32, status: Status, now: Millis) -> Vec<String> {
     let mut lines: Vec<String> = logs.lines.iter().map(line).collect();
-    let mut notice = |text: String| {
-        lines.push(line(&LogLine { time_us: now * 1000, stream: Stream::Stderr, text }));
-    };
+    // Not before what they follow, which is known to the microsecond.
+    let time_us = logs.lines.last().map_or(0, |last| last.time_us).max(now * 1000);
+    let mut notice = |text: String| lines.push(line(&LogLine { time_us, stream: Stream::Stderr, text }));
     if logs.truncated {
         notice(words::logs_truncated(u64::from(limit_mb) * MB));
     }

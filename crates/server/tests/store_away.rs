@@ -81,6 +81,7 @@ fn under_load(settings: &Builder, outage: impl Fn(bool)) {
             let answer = guest.get(if reads % 2 == 0 { "activations" } else { "actions" });
             let took = asked.elapsed();
             assert_eq!(answer.status(), 503, "{}", answer.text());
+            assert!(answer.text().contains("The store does not answer"), "{}", answer.text());
             assert!(took < READ, "a read took {took:?}");
             longest_ms.fetch_max(took.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
             reads += 1;

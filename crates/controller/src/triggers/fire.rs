@@ -60,7 +60,7 @@ pub async fn fire(controller: &Controller, call: Call<'_>, name: &QualifiedName)
         return Ok(Reply::empty(StatusCode::NO_CONTENT));
     }
     if controller.records.is_full() {
-        return Err(Rejection::Unavailable);
+        return Err(Rejection::Unavailable(messages::UNAVAILABLE));
     }
     let result = payload.to_text();
     let arguments = payload.over(&headers).over(&trigger.parameters);
@@ -91,7 +91,7 @@ pub async fn fire_for(
         return Ok(());
     }
     if controller.records.is_full() {
-        return Err(Rejection::Unavailable);
+        return Err(Rejection::Unavailable(messages::UNAVAILABLE));
     }
     if !controller.activations.known(&caller.who.namespace, &[id]).await?.is_empty() {
         return Ok(());

@@ -134,7 +134,7 @@ async fn arguments(controller: &Controller, message: &ActivationMessage) -> Resu
         Ok(resolved) if resolved.action.version == message.version => resolved,
         // What its own parameters were then nobody knows.
         Ok(_) => return Ok(None),
-        Err(rejection @ Rejection::Unavailable) => return Err(rejection),
+        Err(rejection @ Rejection::Unavailable(_)) => return Err(rejection),
         Err(_) => return Ok(None),
     };
     for parameter in resolved.parameters().iter() {

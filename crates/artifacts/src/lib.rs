@@ -11,8 +11,10 @@
 
 pub mod archive;
 mod artifacts;
+mod compiling;
 mod disk;
 mod key;
 
 pub use artifacts::{Artifacts, Failure, Held, Refusal};
+pub use compiling::{SAID_BYTES, TRY_AGAIN};
 pub use key::Key;

@@ -23,14 +23,13 @@ use std::{
 
 use bytes::Bytes;
 use rustix::pipe::{PipeFlags, pipe_with};
-use sha2::{Digest, Sha256};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
     time,
 };
 use whisker_artifacts::{
-    Artifacts, Failure, Held, Key, Refusal,
+    Artifacts, Failure, Held, Key, Refusal, SAID_BYTES, TRY_AGAIN,
     archive::{self, Refused},
 };
 use whisker_sandbox::{Code, Init};
@@ -41,17 +40,6 @@ use crate::{
     parts::{Build, Parts},
     thread::Maker,
 };
-
-/// What OpenWhisk says of code that does not compile; what the compiler said
-/// is in the log.
-const NOT_BUILT: &str = "The action failed to generate or locate a binary. See logs for details.";
-
-/// As much of a compiler's output is kept; the rest is read and forgotten.
-const SAID_BYTES: u64 = 64 * 1024;
-
-/// How long it is remembered that a compiler ran out of time: the host may
-/// have been busy.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// How long the end of a killed compiler's output is waited for.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -82,17 +70,12 @@ impl Workshop {
     /// Waits as long as the code takes and the code of others before it, all
     /// of which have limits; dropping the wait stops nothing.
     pub(crate) async fn code(&self, launch: &Launch, init: &Init) -> Result<Option<Arc<Held>>, Failure> {
-        let (bytes, form): (Bytes, &[u8]) = match &init.code {
+        let bytes = match &init.code {
             Code::Text(_) if launch.compile.is_none() && !launch.handover => return Ok(None),
-            Code::Text(text) => (text.as_bytes().to_vec().into(), b"text"),
-            Code::Binary(bytes) => (bytes.clone(), b"binary"),
+            code => code.bytes(),
         };
-        let hash = match init.code_hash {
-            Some(hash) => hash.to_bytes(),
-            None => Sha256::digest(&bytes).into(),
-        };
-        let known: &[u8] = if init.code_hash.is_some() { b"stored" } else { b"bytes" };
-        let mut parts = vec![known, form, &hash];
+        let code = init.identity();
+        let mut parts = code.parts().to_vec();
         if launch.jars {
             parts.push(b"jar");
         }
@@ -145,11 +128,11 @@ impl Workshop {
             Some(_) if program => Ok(()),
             Some(Ok(recipe)) => self.build(recipe, Some(&folder), main, &folder).await,
             Some(Err(reason)) => Err(io::Error::new(io::ErrorKind::Unsupported, reason.clone()).into()),
-            None if launch.handover && !program => Err(Refusal::new(NOT_BUILT).into()),
+            None if launch.handover && !program => Err(Refusal::not_built("").into()),
             None => Ok(()),
         }
         .and_then(|()| match launch.handover && !folder.join("exec").is_file() {
-            true => Err(Refusal::new(NOT_BUILT).into()),
+            true => Err(Refusal::not_built("").into()),
             false => Ok(()),
         })
     }
@@ -202,21 +185,18 @@ impl Workshop {
         let unpacked = unpacked.map_err(io::Error::other)?;
         let said = said.map_err(io::Error::other)??;
         if late {
-            let words = format!("The action was not compiled within {} seconds.", limit.as_secs());
-            let refusal = Refusal::new(words).with_details(&said);
-            return Err(Refusal { lasts: Some(TRY_AGAIN), ..refusal }.into());
+            return Err(Refusal::late(limit, &said).into());
         }
         if starved {
-            let words = format!("Compiling the action took more than {} MB of memory.", recipe.memory_mb);
-            return Err(Refusal::new(words).with_details(&said).into());
+            return Err(Refusal::starved(recipe.memory_mb, &said).into());
         }
         if !said.trim().is_empty() {
-            return Err(Refusal::new(NOT_BUILT).with_details(&said).into());
+            return Err(Refusal::not_built(&said).into());
         }
         match unpacked {
-            Err(Refused::Damaged(_)) => Err(Refusal::new(NOT_BUILT).into()),
+            Err(Refused::Damaged(_)) => Err(Refusal::not_built("").into()),
             Err(other) => Err(refused(other)),
-            Ok(()) if fs::read_dir(made)?.next().is_none() => Err(Refusal::new(NOT_BUILT).into()),
+            Ok(()) if fs::read_dir(made)?.next().is_none() => Err(Refusal::not_built("").into()),
             Ok(()) => Ok(()),
         }
     }

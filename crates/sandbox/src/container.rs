@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use whisker_entity::{ActivationId, CodeHash};
 
 use crate::{Error, Logs};
@@ -108,6 +109,39 @@ pub struct Init {
     pub env: BTreeMap<String, String>,
 }
 
+impl Init {
+    /// What tells this code from any other.
+    pub fn identity(&self) -> CodeIdentity {
+        let form = if matches!(self.code, Code::Text(_)) { "text" } else { "binary" };
+        match self.code_hash {
+            Some(hash) => CodeIdentity { known: "stored", form, hash: hash.to_bytes() },
+            None => {
+                let bytes = match &self.code {
+                    Code::Text(text) => text.as_bytes(),
+                    Code::Binary(bytes) => bytes,
+                };
+                CodeIdentity { known: "bytes", form, hash: Sha256::digest(bytes).into() }
+            }
+        }
+    }
+}
+
+/// What code is known by: equal parts, equal code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CodeIdentity {
+    /// By whose hash: two that differ in this say nothing of each other.
+    known: &'static str,
+    form: &'static str,
+    hash: [u8; 32],
+}
+
+impl CodeIdentity {
+    /// As parts of a key.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [self.known.as_bytes(), self.form.as_bytes(), &self.hash]
+    }
+}
+
 /// Its environment may hold secrets: a debug print shows names only.
 impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,6 +163,16 @@ pub enum Code {
     /// An archive or executable, decoded, not yet unpacked. The backend
     /// unpacks archives within its limits on size, count and path.
     Binary(Bytes),
+}
+
+impl Code {
+    /// What it is, byte for byte. Copies text.
+    pub fn bytes(&self) -> Bytes {
+        match self {
+            Code::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+            Code::Binary(bytes) => bytes.clone(),
+        }
+    }
 }
 
 /// Code is its owner's property and may hold secrets.

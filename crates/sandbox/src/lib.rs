@@ -21,6 +21,8 @@ mod log;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use container::{Code, Container, Ended, Init, InitEnd, Run, RunEnd, Sandbox, Start, black_box, image_of};
+pub use container::{
+    Code, CodeIdentity, Container, Ended, Init, InitEnd, Run, RunEnd, Sandbox, Start, black_box, image_of,
+};
 pub use error::{Error, ImageFault};
 pub use log::{LogLine, Logs, Stream};

@@ -1,7 +1,7 @@
 //! Making a program of source, by one of the scripts of `runtimes/`.
 //!
-//! In a platform's own sandbox that is done once for each version of an action;
-//! in an image it is done at initialisation, as OpenWhisk's images do it.
+//! Done at initialisation, as OpenWhisk's images do it, or beforehand by itself:
+//! see [`once`](crate::once).
 
 use std::{
     fs::{self, File},

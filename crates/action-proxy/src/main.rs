@@ -10,6 +10,9 @@
 //! program that holds nothing but the proxy starts sooner, and offers less to
 //! whoever looks around in there, than a server of many times its size.
 //!
+//! With `WHISKER_COMPILE=stdin` in its environment it compiles, and nothing else:
+//! see `once`.
+//!
 //! Status codes and texts are those of OpenWhisk's own proxy for ActionLoop, but
 //! for one: when the launcher ends, this ends too, with the same status and
 //! without an answer. So a platform sees what it sees of a process: that it
@@ -18,6 +21,7 @@
 mod answer;
 mod compile;
 mod launcher;
+mod once;
 mod order;
 mod output;
 mod server;
@@ -82,15 +86,18 @@ fn main() -> ExitCode {
 
 /// Serves until the launcher ends; its status.
 fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let Arguments { port, folder, compiler, handover, command } = arguments;
+    let action = server::Action { folder, compiler, handover };
+    if std::env::var_os(once::VARIABLE).is_some_and(|value| value == "stdin") {
+        return once::run(&action);
+    }
     // One thread: there is one launcher, and what it says has one order.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // The launcher first: it loads while the rest is made ready.
-        let (launcher, ended) = Launcher::start(&arguments.command)?;
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, arguments.port)).await.context("cannot listen")?;
+        let (launcher, ended) = Launcher::start(&command)?;
+        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await.context("cannot listen")?;
         // Ends with the process.
-        let action =
-            server::Action { folder: arguments.folder, compiler: arguments.compiler, handover: arguments.handover };
         tokio::spawn(server::run(listener, launcher, action));
         Ok(ended.await)
     })

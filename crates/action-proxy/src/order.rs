@@ -2,9 +2,18 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use base64::{
+    DecodeError, Engine as _,
+    alphabet::STANDARD,
+    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use whisker_entity::ActivationId;
+
+/// Lets through what looks like base64 to OpenWhisk, stray bits included.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// The body of `/init`.
 #[derive(Deserialize)]
@@ -24,6 +33,9 @@ pub(crate) struct Init {
     pub code: String,
     #[serde(default)]
     pub binary: bool,
+    /// Whether the code is what a compiler made, which no compiler need look at again.
+    #[serde(default)]
+    pub compiled: bool,
     #[serde(default, deserialize_with = "texts")]
     pub env: BTreeMap<String, String>,
 }
@@ -53,6 +65,11 @@ fn text(value: Value) -> String {
 }
 
 impl Init {
+    /// Binary code; `None` for source text.
+    pub(crate) fn decoded(&self) -> Result<Option<Vec<u8>>, DecodeError> {
+        self.binary.then(|| LENIENT.decode(self.code.trim())).transpose()
+    }
+
     /// The activation that pays for the initialisation and owns its lines.
     pub(crate) fn activation(&self) -> ActivationId {
         named(self.env.get("__OW_ACTIVATION_ID").map(String::as_str), 0)

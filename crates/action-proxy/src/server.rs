@@ -10,11 +10,6 @@ use std::{
     },
 };
 
-use base64::{
-    Engine as _,
-    alphabet::STANDARD,
-    engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
-};
 use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -31,11 +26,7 @@ use crate::{
 };
 
 /// Longest body: the longest code of OpenWhisk as base64, and parameters.
-const BODY_BYTES: usize = 128 << 20;
-
-/// Lets through what looks like base64 to OpenWhisk, stray bits included.
-const LENIENT: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+pub(crate) const BODY_BYTES: usize = 128 << 20;
 
 const BLANK: u8 = 0;
 const BEGUN: u8 = 1;
@@ -52,7 +43,7 @@ pub(crate) struct Action {
 }
 
 /// Why code cannot be loaded.
-enum Unloadable {
+pub(crate) enum Unloadable {
     /// In words for its author.
     Refused(String),
     /// What the compiler said.
@@ -134,7 +125,7 @@ impl Proxy {
         if init.code.is_empty() {
             return answer::error(StatusCode::FORBIDDEN, answer::NO_CODE);
         }
-        let code = match init.binary.then(|| LENIENT.decode(init.code.trim())).transpose() {
+        let code = match init.decoded() {
             Ok(code) => code,
             Err(error) => {
                 return answer::error(StatusCode::BAD_REQUEST, &format!("cannot decode the request: {error}"));
@@ -217,7 +208,7 @@ async fn silence() -> Answer {
 impl Action {
     /// Unpacks code, or writes it as `exec`, and compiles what is source: the
     /// folder that holds what is to be run. Blocks.
-    fn place(&self, init: &Init, code: Option<Vec<u8>>) -> Result<String, Unloadable> {
+    pub(crate) fn place(&self, init: &Init, code: Option<Vec<u8>>) -> Result<String, Unloadable> {
         let host = |error: io::Error| Unloadable::Refused(format!("The action's code could not be written: {error}"));
         let source = self.folder.join("source");
         fs::create_dir_all(&source).map_err(host)?;
@@ -227,7 +218,7 @@ impl Action {
             None => compile::write_source(&source, &init.code).map_err(host)?,
         }
         let folder = match &self.compiler {
-            Some(compiler) if !compile::is_program(&source) => {
+            Some(compiler) if !init.compiled && !compile::is_program(&source) => {
                 let main = if init.main.is_empty() { "main" } else { &init.main };
                 compiler.compile(&source, main, &self.folder).map_err(host)?.map_err(Unloadable::NotBuilt)?
             }

@@ -261,3 +261,46 @@ fn source_is_compiled_and_the_launcher_becomes_the_program() {
     let (_, _, stderr) = proxy.ends(Some("-TERM"));
     assert_eq!(stderr, ["this is bad", END]);
 }
+
+#[test]
+fn source_is_compiled_beforehand_and_what_was_made_is_taken_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("compile.sh");
+    std::fs::write(&script, COMPILES).unwrap();
+    let start = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes/actionloop/start.sh");
+    let compiles = |toolchain: &str, code: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_whisker-action-proxy"))
+            .arg("--folder")
+            .arg(folder.path().join(code))
+            .arg("--compile")
+            .arg(&script)
+            .args(["--toolchain", toolchain, "--handover", "/none/such"])
+            .env("WHISKER_COMPILE", "stdin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It stays open: the code's end is not that of the stream.
+        let mut input = child.stdin.take().unwrap();
+        let init = json!({ "value": { "name": "a", "main": "entry", "code": code } });
+        input.write_all(init.to_string().as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(input);
+        (output.status.code(), output.stdout, String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(compiles("tool", "bad"), (Some(1), Vec::new(), "this is bad\n".to_owned()));
+    let (status, made, said) = compiles("tool", "good");
+    assert_eq!((status, said.as_str()), (Some(0), ""));
+
+    // By another compiler it would come to something else.
+    let arguments = ["--compile".as_ref(), script.as_ref(), "--toolchain".as_ref(), "other".as_ref()];
+    let arguments: Vec<&OsStr> =
+        arguments.into_iter().chain(["--handover".as_ref(), "sh".as_ref(), start.as_ref()]).collect();
+    let proxy = Proxy::with(&arguments);
+    let code = STANDARD.encode(made);
+    let init = json!({ "value": { "name": "a", "main": "entry", "code": code, "binary": true, "compiled": true } });
+    assert_eq!(proxy.posts("/init", &init), (200, json!({ "ok": true })));
+    assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "by": "tool", "main": "entry" })));
+    proxy.ends(Some("-TERM"));
+}

@@ -49,6 +49,7 @@ pub(crate) fn image(fault: &ImageFault) -> String {
     match fault {
         ImageFault::NotPulled(image) => format!("Failed to pull container image '{image}'."),
         ImageFault::NoCommand(image) => format!("executable file not found in image {image}"),
+        ImageFault::Nothing(image) => format!("no command specified in image {image}"),
     }
 }
 

@@ -74,6 +74,7 @@ fn main() {
     let docker = Docker::shared();
     docker.ask(&["network", "create", "--internal", "bench"]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
     for (language, kind, package, code) in LANGUAGES {
         let image = format!("bench/{language}:1");
         docker.import("bench/base:1", &[package], &[]);
@@ -88,7 +89,7 @@ fn main() {
             image_tag: Some("1".into()),
             pull: PullPolicy::Missing,
             network: Network::Named("bench".into()),
-            ..Config::new("benc0000", MANIFEST)
+            ..Config::new("benc0000", MANIFEST, folder.path())
         };
         bare(docker, &image, code);
         let mut floor: Vec<Duration> = (0..ROUNDS).map(|_| bare(docker, &image, code)).collect();

@@ -1,6 +1,6 @@
 //! Which image a kind runs in.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
 use whisker_sandbox::image_of;
@@ -10,10 +10,26 @@ use crate::{Config, image::Image};
 /// The manifest's images.
 #[derive(Debug)]
 pub(crate) struct Catalog {
-    kinds: BTreeMap<String, Image>,
+    kinds: BTreeMap<String, Kind>,
     /// Black boxes that are the platform's own, by the names that users give
     /// them: they end output with sentinels, and the settings say which they are.
     native: BTreeMap<String, Native>,
+}
+
+/// A kind.
+#[derive(Debug)]
+struct Kind {
+    image: Image,
+    recipe: Option<Recipe>,
+}
+
+/// What compilers of a kind may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recipe {
+    pub memory_mb: u32,
+    pub time: Duration,
+    /// Whether a jar is run as it is.
+    pub jars: bool,
 }
 
 /// A black box of the platform's.
@@ -31,6 +47,8 @@ pub(crate) struct Made {
     pub image: Image,
     /// Whether it is a user's.
     pub foreign: bool,
+    /// For kinds whose source is compiled.
+    pub recipe: Option<Recipe>,
 }
 
 #[derive(Deserialize)]
@@ -44,6 +62,28 @@ struct Manifest {
 struct Row {
     kind: String,
     image: Name,
+    #[serde(default)]
+    jars: bool,
+    /// There for kinds that are compiled; which script does it is the image's
+    /// own business.
+    #[serde(default)]
+    compile: Option<serde::de::IgnoredAny>,
+    #[serde(default)]
+    toolchain: Option<Toolchain>,
+}
+
+#[derive(Deserialize)]
+struct Toolchain {
+    memory_mb: u32,
+    seconds: u64,
+}
+
+impl Row {
+    fn recipe(&self) -> Option<Recipe> {
+        self.compile.as_ref()?;
+        let Toolchain { memory_mb, seconds } = self.toolchain.as_ref()?;
+        Some(Recipe { memory_mb: *memory_mb, time: Duration::from_secs(*seconds), jars: self.jars })
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,7 +112,8 @@ impl Catalog {
         let manifest: Manifest = serde_json::from_str(&config.manifest)?;
         let (prefix, tag) = (config.image_prefix.as_deref(), config.image_tag.as_deref());
         let rows = manifest.runtimes.values().flatten();
-        let kinds = rows.map(|row| (row.kind.clone(), row.image.image(prefix, tag))).collect();
+        let kind = |row: &Row| Kind { image: row.image.image(prefix, tag), recipe: row.recipe() };
+        let kinds = rows.map(|row| (row.kind.clone(), kind(row))).collect();
         let native = manifest.blackboxes.iter().map(|name| {
             let native = Native { name: name.image(prefix, Some("")).to_string(), tag: config.image_tag.clone() };
             (name.image(None, Some("")).to_string(), native)
@@ -81,18 +122,28 @@ impl Catalog {
         Ok(Catalog { kinds, native })
     }
 
+    /// Every kind of the manifest, by name, with its image.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, &Image)> {
+        self.kinds.iter().map(|(name, kind)| (name.as_str(), &kind.image))
+    }
+
     /// The image of a kind, or of a black box.
     pub(crate) fn image(&self, kind: &str) -> Option<Made> {
         match image_of(kind) {
-            None => Some(Made { image: self.kinds.get(kind)?.clone(), foreign: false }),
+            None => {
+                let Kind { image, recipe } = self.kinds.get(kind)?;
+                Some(Made { image: image.clone(), foreign: false, recipe: recipe.clone() })
+            }
             Some(name) => {
                 let image = Image::new(name);
-                let Some(native) = self.native.get(image.bare()) else { return Some(Made { image, foreign: true }) };
+                let Some(native) = self.native.get(image.bare()) else {
+                    return Some(Made { image, foreign: true, recipe: None });
+                };
                 let image = match native.tag.as_deref().or(image.tag()) {
                     Some(tag) => Image::new(format!("{}:{tag}", native.name)),
                     None => Image::new(native.name.clone()),
                 };
-                Some(Made { image, foreign: false })
+                Some(Made { image, foreign: false, recipe: None })
             }
         }
     }
@@ -111,7 +162,7 @@ mod tests {
         "blackboxes": [ { "prefix": "openwhisk", "name": "dockerskeleton", "tag": "nightly" } ] }"#;
 
     fn made(change: impl FnOnce(&mut Config), kind: &str) -> Option<(String, bool)> {
-        let mut config = Config::new("0", MANIFEST);
+        let mut config = Config::new("0", MANIFEST, "/none");
         change(&mut config);
         Catalog::read(&config).unwrap().image(kind).map(|made| (made.image.to_string(), made.foreign))
     }

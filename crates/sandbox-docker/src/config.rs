@@ -53,14 +53,24 @@ pub struct Config {
     /// Most bytes of log that are kept for one activation until they are
     /// asked for, overhead included. At least the highest log limit.
     pub log_cap_bytes: u64,
+    /// Folder for compiled code. Made if missing, used by one server at a time.
+    pub artifacts: PathBuf,
+    /// Most bytes on disk of compiled code that are kept.
+    pub artifact_bytes: u64,
+    /// How much code is compiled at once. Compilers take memory besides that of
+    /// containers.
+    pub makers: usize,
+    /// Longest that anything is compiled, where the manifest allows longer.
+    pub compile_time: Duration,
     /// Environment of every container: `__OW_API_HOST` and the operator's own.
     /// [`GATEWAY`] in a value becomes this host's address on their network.
     pub environment: BTreeMap<String, String>,
 }
 
 impl Config {
-    /// The defaults, for this instance and manifest.
-    pub fn new(instance: impl Into<String>, manifest: impl Into<String>) -> Config {
+    /// The defaults, for this instance and manifest, with this folder for
+    /// compiled code.
+    pub fn new(instance: impl Into<String>, manifest: impl Into<String>, artifacts: impl Into<PathBuf>) -> Config {
         Config {
             host: "unix:///var/run/docker.sock".to_owned(),
             instance: instance.into(),
@@ -79,6 +89,10 @@ impl Config {
             open_files: 1024,
             capabilities: Vec::new(),
             log_cap_bytes: 11 << 20,
+            artifacts: artifacts.into(),
+            artifact_bytes: 4 << 30,
+            makers: 2,
+            compile_time: Duration::from_secs(600),
             environment: BTreeMap::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, ResourcesUlimits};
 use whisker_sandbox::Start;
 
-use crate::{Config, image::Image};
+use crate::{Config, catalog::Recipe, image::Image};
 
 /// Label of every container and network of ours; its value is the instance.
 pub(crate) const LABEL: &str = "whisker.instance";
@@ -17,12 +17,18 @@ pub(crate) struct Manners {
     pub read_only: bool,
     /// It writes frames to its standard output if it is asked to.
     pub frames: bool,
+    /// It compiles, and nothing else, if it is asked to.
+    pub compiles: bool,
 }
 
 impl Manners {
     pub(crate) fn read(labels: &HashMap<String, String>) -> Manners {
         let says = |label: &str, value: &str| labels.get(label).is_some_and(|given| given == value);
-        Manners { read_only: says("whisker.root", "read-only"), frames: says("whisker.output", "frames") }
+        Manners {
+            read_only: says("whisker.root", "read-only"),
+            frames: says("whisker.output", "frames"),
+            compiles: says("whisker.compile", "stdin"),
+        }
     }
 }
 
@@ -37,7 +43,7 @@ pub(crate) fn body(
     start: &Start,
     manners: Manners,
 ) -> ContainerCreateBody {
-    let Manners { read_only, frames } = manners;
+    let Manners { read_only, frames, .. } = manners;
     let memory = i64::from(start.memory_mb) << 20;
     let open_files = i64::from(config.open_files);
     let mut env: Vec<String> = config.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -86,6 +92,19 @@ pub(crate) fn body(
         host_config: Some(host),
         ..ContainerCreateBody::default()
     }
+}
+
+/// What to create for a compiler: a container as others are, of an image of ours,
+/// that reaches nothing and knows nothing but what it reads.
+pub(crate) fn compiler(config: &Config, image: &str, recipe: &Recipe) -> ContainerCreateBody {
+    let start = Start { kind: String::new(), memory_mb: recipe.memory_mb, concurrent: false };
+    let manners = Manners { read_only: true, ..Manners::default() };
+    let mut body = body(config, &Image::new(image), "none", &start, manners);
+    if let Some(host) = &mut body.host_config {
+        host.dns = None;
+    }
+    let (env, piped) = (Some(vec!["WHISKER_COMPILE=stdin".to_owned()]), Some(true));
+    ContainerCreateBody { env, open_stdin: piped, stdin_once: piped, attach_stdin: piped, ..body }
 }
 
 /// A container's part of the processors is its part of the memory.

@@ -15,8 +15,9 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::time;
+use whisker_artifacts::{Failure, Refusal};
 use whisker_entity::{ActivationId, MB};
-use whisker_sandbox::{Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd};
+use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd, Stream};
 
 use crate::{
     client::{Client, Limit, Reply, Unanswered},
@@ -24,6 +25,7 @@ use crate::{
     daemon::Failed,
     keeper::{Body, Life},
     verdict,
+    workshop::{Compiler, Workshop},
 };
 
 /// How long a container may take to be dead once it broke a connection, before
@@ -48,6 +50,15 @@ const SENTINEL_WAIT_AFTER_ERROR: Duration = Duration::from_millis(200);
 const SILENCE: Duration = Duration::from_millis(20);
 const MOST_SILENCE_WAIT: Duration = Duration::from_secs(1);
 
+/// How long the first words of such an image are waited for after its first run,
+/// since a start on a busy machine delays them. One that is always silent waits
+/// for that once.
+const FIRST_WORDS: Duration = Duration::from_millis(500);
+
+/// How long code may take to be compiled, others' turns included. Whoever
+/// compiles it goes on, so that the next start may find it.
+const READY_WAIT: Duration = Duration::from_secs(600);
+
 /// Pauses between attempts to reach a container that comes up: doubling, from
 /// less than the fastest runtime takes to start to what nobody notices.
 const FIRST_RETRY: Duration = Duration::from_millis(1);
@@ -66,15 +77,24 @@ struct Inside {
     client: Client,
     /// Whether every activation's output is known to end with sentinels.
     sentinels: bool,
+    /// Who compiles its code, and how, where that is not left to its `/init`.
+    source: Option<(Workshop, Compiler)>,
+    /// Whether nobody has waited for its first words yet.
+    unheard: AtomicBool,
     spent: AtomicBool,
     /// Whether the last answer was an error of the developer's.
     failed: AtomicBool,
 }
 
 impl DockerContainer {
-    pub(crate) fn new(body: Arc<Body>, client: Client, sentinels: bool) -> DockerContainer {
-        let (spent, failed) = (AtomicBool::new(false), AtomicBool::new(false));
-        DockerContainer { inside: Inside { body, client, sentinels, spent, failed } }
+    pub(crate) fn new(
+        body: Arc<Body>,
+        client: Client,
+        sentinels: bool,
+        source: Option<(Workshop, Compiler)>,
+    ) -> DockerContainer {
+        let (spent, failed, unheard) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
+        DockerContainer { inside: Inside { body, client, sentinels, source, unheard, spent, failed } }
     }
 }
 
@@ -126,6 +146,33 @@ impl Inside {
         if self.body.ran_out_of_memory().await { Ended::OutOfMemory } else { Ended::Exited }
     }
 
+    /// Has the code made ready, in time that is not the action's; what is to be
+    /// sent then.
+    async fn ready(&self, init: Init) -> Result<Result<Content, InitEnd>, Error> {
+        let written = |content: serde_json::Result<_>| {
+            content.map_err(io::Error::from).map_err(Error::host("write an initialisation"))
+        };
+        let Some((workshop, compiler)) = &self.source else { return Ok(Ok(written(Content::init(&init, false))?)) };
+        let made = match time::timeout(READY_WAIT, workshop.program(compiler, &init)).await {
+            Ok(made) => made,
+            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+        };
+        match made {
+            Ok(None) => Ok(Ok(written(Content::init(&init, false))?)),
+            Ok(Some(program)) => {
+                let init = Init { code: Code::Binary(program), ..init };
+                Ok(Ok(written(Content::init(&init, true))?))
+            }
+            Err(Failure::Refused(Refusal { words, details, .. })) => {
+                self.body.note(Stream::Stderr, &details);
+                Ok(Err(InitEnd::Failed((*words).into())))
+            }
+            Err(Failure::Host(error)) => {
+                Err(Error::host("compile the action")(io::Error::new(error.kind(), error.to_string())))
+            }
+        }
+    }
+
     /// Sends the initialisation, as soon as there is anyone to send it to.
     async fn load(&self, content: &Content) -> Result<Reply, Unanswered> {
         let mut pause = FIRST_RETRY;
@@ -147,15 +194,18 @@ impl Inside {
 impl Container for DockerContainer {
     async fn init(&self, init: Init, deadline: Duration) -> Result<InitEnd, Error> {
         let inside = &self.inside;
-        let content = Content::init(&init).map_err(io::Error::from).map_err(Error::host("write an initialisation"))?;
+        inside.body.output().begin(init.activation);
         let unfinished = Unfinished(inside);
-        let end = match time::timeout(deadline, inside.load(&content)).await {
-            Ok(Ok(reply)) => verdict::of_init(reply),
-            Ok(Err(_)) => InitEnd::Ended(inside.post_mortem().await),
-            Err(_) => {
-                inside.stop();
-                InitEnd::Ended(Ended::TimedOut)
-            }
+        let end = match inside.ready(init).await? {
+            Ok(content) => match time::timeout(deadline, inside.load(&content)).await {
+                Ok(Ok(reply)) => verdict::of_init(reply),
+                Ok(Err(_)) => InitEnd::Ended(inside.post_mortem().await),
+                Err(_) => {
+                    inside.stop();
+                    InitEnd::Ended(Ended::TimedOut)
+                }
+            },
+            Err(refused) => refused,
         };
         inside.failed.store(!matches!(end, InitEnd::Ready), Ordering::Release);
         unfinished.finished();
@@ -170,6 +220,10 @@ impl Container for DockerContainer {
         inside.usable()?;
         let content = Content::run(&run).map_err(io::Error::from).map_err(Error::host("write a run"))?;
         let limit = Limit { whole_bytes: run.result_limit_bytes, beginning_bytes: run.truncation_bytes };
+        let late = inside.body.output().begin(run.activation);
+        if late > 0 {
+            tracing::info!(lines = late, "lines that came after their activation's record was made are dropped");
+        }
         let unfinished = Unfinished(inside);
         let end = match time::timeout(deadline, inside.client.post("/run", &content, limit)).await {
             Ok(Ok(reply)) if reply.status == SHUTTING_DOWN => {
@@ -207,10 +261,19 @@ impl Container for DockerContainer {
             let megabytes = u32::try_from((limit_bytes / MB).max(LEAST_MEGABYTES)).unwrap_or(u32::MAX);
             let limit = MEGABYTE_WAIT.saturating_mul(megabytes);
             incomplete = !body.gather(|output| output.is_complete(activation), SENTINEL_WAIT, limit).await;
+            if incomplete {
+                // What is still to come is nobody else's.
+                inside.stop();
+            }
         } else {
+            if inside.unheard.swap(false, Ordering::AcqRel) {
+                body.until_written(FIRST_WORDS).await;
+            }
             body.gather(|output| output.is_complete(activation), SILENCE, MOST_SILENCE_WAIT).await;
         }
-        Logs { incomplete, ..body.output().take(activation, limit_bytes) }
+        let logs = body.output().take(activation, limit_bytes);
+        // What was not waited for lies beyond the cut.
+        Logs { incomplete: incomplete && !logs.truncated, ..logs }
     }
 
     async fn pause(&self) -> Result<(), Error> {

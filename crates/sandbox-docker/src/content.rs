@@ -30,20 +30,23 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    /// What initialises an action. A black box may have no code.
-    pub(crate) fn init(init: &Init) -> serde_json::Result<Content> {
+    /// What initialises an action. A black box may have no code. `compiled`
+    /// tells images of ours, and them alone, that no compiler need look at it.
+    pub(crate) fn init(init: &Init, compiled: bool) -> serde_json::Result<Content> {
         #[derive(Serialize)]
         struct Head<'a> {
             name: &'a str,
             main: &'a str,
             binary: bool,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            compiled: bool,
             env: &'a std::collections::BTreeMap<String, String>,
         }
         let (text, binary) = match &init.code {
             Code::Text(text) => (Some(text), Bytes::new()),
             Code::Binary(bytes) => (None, bytes.clone()),
         };
-        let head = Head { name: &init.name, main: &init.main, binary: text.is_none(), env: &init.env };
+        let head = Head { name: &init.name, main: &init.main, binary: text.is_none(), compiled, env: &init.env };
         let mut before = b"{\"value\":".to_vec();
         serde_json::to_writer(&mut before, &head)?;
         // The code is the last member.
@@ -122,15 +125,16 @@ mod tests {
     fn code_is_sent_as_openwhisk_sends_it() {
         let env = json!({ "__OW_ACTION_NAME": "/guest/tested" });
         let init = |code| contract::init(1, &code);
-        let text = sent(&Content::init(&init(Code::Text("a\"\n".into()))).unwrap());
+        let text = sent(&Content::init(&init(Code::Text("a\"\n".into())), false).unwrap());
         let value = json!({ "name": "tested", "main": "main", "binary": false, "env": env, "code": "a\"\n" });
         assert_eq!(text, json!({ "value": value }));
-        let none = sent(&Content::init(&init(Code::Text("".into()))).unwrap());
+        let none = sent(&Content::init(&init(Code::Text("".into())), false).unwrap());
         assert_eq!(none["value"].get("code"), None);
         for length in [0, 1, 2, 3, PIECE_BYTES - 1, PIECE_BYTES, 2 * PIECE_BYTES + 2] {
             let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
-            let binary = sent(&Content::init(&init(Code::Binary(bytes.clone().into()))).unwrap());
+            let binary = sent(&Content::init(&init(Code::Binary(bytes.clone().into())), true).unwrap());
             assert_eq!(binary["value"]["binary"], true);
+            assert_eq!(binary["value"]["compiled"], true);
             assert_eq!(STANDARD.decode(binary["value"]["code"].as_str().unwrap()).unwrap(), bytes);
         }
     }

@@ -65,7 +65,7 @@ pub(crate) struct Body {
     output: Mutex<Output>,
     /// Something was written.
     wrote: Notify,
-    /// When, in milliseconds since `began`.
+    /// When, in milliseconds since `began`; 0 for never.
     wrote_ms: AtomicU64,
     began: Instant,
     ended: watch::Sender<bool>,
@@ -131,6 +131,29 @@ impl Body {
         }
     }
 
+    /// Waits until something was written at all, until it ended, or for so long.
+    pub(crate) async fn until_written(&self, limit: Duration) {
+        let waited = time::timeout(limit, async {
+            loop {
+                let wrote = self.wrote.notified();
+                if self.wrote_ms.load(Ordering::Relaxed) > 0 || *self.ended.borrow() {
+                    return;
+                }
+                wrote.await;
+            }
+        });
+        // In vain, then.
+        let _ = waited.await;
+    }
+
+    /// Lines for its log that it did not write itself.
+    pub(crate) fn note(&self, stream: Stream, text: &str) {
+        let mut output = self.output();
+        for line in text.lines() {
+            output.push(stream, format!("{line}\n").as_bytes(), now_us());
+        }
+    }
+
     /// Waits until no more output can come.
     pub(crate) async fn until_output_ended(&self) {
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
@@ -146,7 +169,7 @@ impl Body {
             };
             self.output().push(stream, &message, now_us());
             let since = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.wrote_ms.store(since, Ordering::Relaxed);
+            self.wrote_ms.store(since.max(1), Ordering::Relaxed);
             self.wrote.notify_waiters();
         }
         self.output().end(now_us());

@@ -11,8 +11,10 @@
 //! | `container`, `keeper` | one container: its runs; its end |
 //! | `client`, `content`, `verdict` | HTTP to it; what is said; what an answer means |
 //! | `output` | its output, cut into activations by sentinels |
+//! | `workshop` | what source becomes, once for all containers |
 //! | `daemon` | calls to the daemon, so many at once, each with its time limit |
 //! | `image`, `catalog`, `pull`, `credentials` | which image, and how it is had |
+//! | `survey` | which of the images are there |
 //! | `network`, `guard` | what containers reach |
 //! | `confine` | the limits that the daemon is asked for |
 //!
@@ -40,9 +42,12 @@ mod network;
 mod output;
 mod pull;
 mod sandbox;
+mod survey;
 mod unavailable;
 mod verdict;
+mod workshop;
 
 pub use config::{Config, GATEWAY, Guarded, Network, PullPolicy};
 pub use sandbox::DockerSandbox;
+pub use survey::{KindImage, look_for_images};
 pub use unavailable::Unavailable;

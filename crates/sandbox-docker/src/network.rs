@@ -19,6 +19,8 @@ pub(crate) struct Networking {
     pub name: String,
     /// This host's address on it, if it has one there.
     pub gateway: Option<Ipv4Addr>,
+    /// Whether it is the operator's.
+    foreign: bool,
     /// Stands as long as this value.
     _guard: Option<Guard>,
 }
@@ -30,7 +32,7 @@ impl Networking {
         let (name, bridge, internal) = match &config.network {
             Network::Named(name) => {
                 let found = inspect(daemon, name).await.map_err(|failed| unusable(name, &failed))?;
-                return Ok(Networking { name: name.clone(), gateway: gateway(&found), _guard: None });
+                return Ok(Networking { name: name.clone(), gateway: gateway(&found), foreign: true, _guard: None });
             }
             // Interfaces' names have 15 letters at most.
             Network::Guarded(Guarded { outside: true, .. }) => {
@@ -49,7 +51,7 @@ impl Networking {
         let network = network.map_err(|failed| unusable(&name, &failed))?;
         let gateway = gateway(&network);
         let Network::Guarded(guarded) = &config.network else {
-            return Ok(Networking { name, gateway, _guard: None });
+            return Ok(Networking { name, gateway, foreign: false, _guard: None });
         };
         let subnet = subnet(&network)
             .ok_or_else(|| Unavailable::Network { name: name.clone(), said: "it has no IPv4 addresses".to_owned() })?;
@@ -59,7 +61,18 @@ impl Networking {
             Guard::set(&Bounds { instance, bridge, subnet, gateway, guarded: &guarded })
         });
         let guard = set.await.unwrap_or_else(|_| Err(Unavailable::Guard { said: "it was interrupted".to_owned() }))?;
-        Ok(Networking { name, gateway, _guard: Some(guard) })
+        Ok(Networking { name, gateway, foreign: false, _guard: Some(guard) })
+    }
+
+    /// Removes the network from the daemon, unless it is the operator's.
+    pub(crate) async fn remove(&self, daemon: &Daemon) -> Result<(), Failed> {
+        if self.foreign {
+            return Ok(());
+        }
+        match daemon.call(LONG, |docker| docker.remove_network(&self.name)).await {
+            Err(failed) if !failed.is_missing() => Err(failed),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 }
 

@@ -15,6 +15,10 @@ use whisker_entity::ActivationId;
 use whisker_frame::{Head, Parser, Sink};
 use whisker_sandbox::{LogLine, Logs, Stream};
 
+/// Most activations that are known to be open. Not even those of one concurrent
+/// container are as many; of more, the oldest would lose its lines.
+const MOST_OPEN: usize = 1024;
+
 /// Ends an activation's part of a stream.
 const SENTINEL: &[u8] = b"XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
 
@@ -41,11 +45,16 @@ pub(crate) struct Output {
     frames: Option<Parser>,
     /// Whether its last line has no end yet.
     unfinished: bool,
-    /// Unfinished lines.
+    /// Unfinished lines, and when the last of them was read.
     pending: [Vec<u8>; 2],
+    pending_us: u64,
     /// Ends of activations among the entries, by stream.
     marks: [usize; 2],
     ever_marked: bool,
+    /// Activations that began and have not taken what is theirs, the newest last.
+    open: VecDeque<ActivationId>,
+    /// Lines that came when their activation was not open any more.
+    late: u64,
     cost_bytes: u64,
     cap_bytes: u64,
     dropped: bool,
@@ -68,12 +77,46 @@ impl Output {
             frames: frames.then(Parser::default),
             unfinished: false,
             pending: Default::default(),
+            pending_us: 0,
             marks: [0; 2],
             ever_marked: false,
+            open: VecDeque::new(),
+            late: 0,
             cost_bytes: 0,
             cap_bytes,
             dropped: false,
         }
+    }
+
+    /// Takes note that an activation begins. What an earlier one wrote too late
+    /// for its own record is forgotten, where it can be told from what is to come;
+    /// how many lines of it there were since this was called last.
+    pub(crate) fn begin(&mut self, activation: ActivationId) -> u64 {
+        if self.open.is_empty() && self.has_no_ends() {
+            self.finish_lines(self.pending_us);
+            self.late += self.entries.len() as u64;
+            self.entries.clear();
+            self.marks = [0; 2];
+            self.cost_bytes = 0;
+            self.dropped = false;
+        }
+        if !self.open.contains(&activation) {
+            if self.open.len() == MOST_OPEN {
+                self.open.pop_front();
+            }
+            self.open.push_back(activation);
+        }
+        std::mem::take(&mut self.late)
+    }
+
+    /// Whether nothing has told yet where one activation's output ends.
+    fn has_no_ends(&self) -> bool {
+        self.frames.is_none() && !self.ever_marked
+    }
+
+    /// Whether this is of an activation that has taken its output already.
+    fn is_late(&self, owner: Owner) -> bool {
+        owner.is_some_and(|owner| !self.open.contains(&owner))
     }
 
     /// Bytes that were read at `time_us`.
@@ -86,6 +129,7 @@ impl Output {
             self.frames = Some(parser);
             return;
         }
+        self.pending_us = time_us;
         while !bytes.is_empty() {
             let (piece, rest, ends) = match memchr::memchr(b'\n', bytes) {
                 Some(end) => (&bytes[..end], &bytes[end + 1..], true),
@@ -118,6 +162,10 @@ impl Output {
         if self.unfinished {
             self.push(Stream::Stdout, b"\n", time_us);
         }
+        self.finish_lines(time_us);
+    }
+
+    fn finish_lines(&mut self, time_us: u64) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let pending = std::mem::take(&mut self.pending[stream as usize]);
             if !pending.is_empty() {
@@ -136,6 +184,9 @@ impl Output {
     }
 
     fn mark(&mut self, stream: Stream, owner: Owner) {
+        if self.is_late(owner) {
+            return;
+        }
         // Bounded like lines: an end costs as much as an empty one.
         if self.cost_bytes < 2 * self.cap_bytes {
             self.cost_bytes += LINE_OVERHEAD_BYTES;
@@ -146,6 +197,10 @@ impl Output {
     }
 
     fn keep(&mut self, stream: Stream, text: &[u8], time_us: u64, owner: Owner) {
+        if self.is_late(owner) {
+            self.late += 1;
+            return;
+        }
         let cost = text.len() as u64 + LINE_OVERHEAD_BYTES;
         if self.cost_bytes + cost > self.cap_bytes {
             self.dropped = true;
@@ -176,10 +231,15 @@ impl Output {
     /// known owner what stands before a stream's first sentinel, or all there
     /// is. What remains is another's.
     pub(crate) fn take(&mut self, activation: ActivationId, limit_bytes: u64) -> Logs {
+        if self.has_no_ends() {
+            // What follows on such a line is another's.
+            self.finish_lines(self.pending_us);
+        }
         let mut logs = Logs { lines: Vec::new(), truncated: self.dropped, incomplete: false };
         let mut closed = [false; 2];
         let mut left = limit_bytes;
         let mut full = false;
+        self.open.retain(|open| *open != activation);
         let entries = std::mem::take(&mut self.entries);
         self.cost_bytes = 0;
         self.marks = [0; 2];
@@ -364,6 +424,8 @@ mod tests {
     fn frames_keep_order_owner_and_time() {
         let mut output = Output::new(1 << 20, true);
         let (one, two) = (id(1), id(2));
+        output.begin(one);
+        output.begin(two);
         const SENTINEL: &str = "XXX_THE_END_OF_A_WHISK_ACTIVATION_XXX";
         let text = format!("O {one} 5 a\nE {two} 6 b\nE {one} 7 c\nraw\nno end{SENTINEL} {one}\nO {two} 8 d\n");
         let (beginning, rest) = text.as_bytes().split_at(20);
@@ -380,5 +442,28 @@ mod tests {
         output.end(9);
         assert!(output.is_complete(two));
         assert_eq!(texts(&output.take(two, 1 << 20)), ["stderr b", "stdout d", "stdout last words"]);
+    }
+
+    #[test]
+    fn what_comes_too_late_is_nobody_elses() {
+        let mut output = Output::new(1 << 20, true);
+        let (one, two) = (id(1), id(2));
+        output.begin(one);
+        output.push(Stream::Stdout, format!("O {one} 5 in time\n").as_bytes(), 9);
+        assert_eq!(texts(&output.take(one, 1 << 20)), ["stdout in time"]);
+        output.push(Stream::Stdout, format!("O {one} 6 late\nO {one} 7 later\n").as_bytes(), 9);
+        assert_eq!((output.begin(two), output.begin(two)), (2, 0));
+        output.push(Stream::Stdout, format!("O {two} 8 mine\n").as_bytes(), 9);
+        assert_eq!(texts(&output.take(two, 1 << 20)), ["stdout mine"]);
+
+        // Where nothing tells whose a line is, it is by its time.
+        let mut output = Output::new(1 << 20, false);
+        output.begin(one);
+        output.push(Stream::Stdout, b"in time, without end", 1);
+        assert_eq!(texts(&output.take(one, 1 << 20)), ["stdout in time, without end"]);
+        output.push(Stream::Stdout, b"late\nnor this", 2);
+        assert_eq!(output.begin(two), 2);
+        output.push(Stream::Stdout, b"mine\n", 3);
+        assert_eq!(texts(&output.take(two, 1 << 20)), ["stdout mine"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -14,8 +15,8 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, ListContainersOptionsBuilder,
 };
 use futures::{StreamExt as _, stream};
-use tokio::time;
-use whisker_sandbox::{Container, Error, ImageFault, Sandbox, Start};
+use tokio::{task::spawn_blocking, time};
+use whisker_sandbox::{Container, Error, ImageFault, Sandbox, Start, image_of};
 
 use crate::{
     Config, GATEWAY, PullPolicy, Unavailable,
@@ -29,6 +30,7 @@ use crate::{
     network::Networking,
     output::Output,
     pull::Pulls,
+    workshop::{Compiler, Workshop},
 };
 
 /// The port that every runtime listens on.
@@ -41,12 +43,20 @@ pub struct DockerSandbox {
 }
 
 struct Parts {
-    config: Config,
+    config: Arc<Config>,
     daemon: Arc<Daemon>,
     catalog: Catalog,
     pulls: Pulls,
     networking: Networking,
+    workshop: Workshop,
     numbers: AtomicU64,
+}
+
+/// What an image says of itself.
+struct Seen {
+    /// Its name by its content.
+    id: String,
+    manners: Manners,
 }
 
 impl DockerSandbox {
@@ -69,8 +79,22 @@ impl DockerSandbox {
         let gateway = networking.gateway.unwrap_or(Ipv4Addr::LOCALHOST).to_string();
         config.environment.values_mut().for_each(|value| *value = value.replace(GATEWAY, &gateway));
         let pulls = Pulls::new(daemon.clone(), &config);
-        let parts = Parts { config, daemon, catalog, pulls, networking, numbers: AtomicU64::new(0) };
+        let (config, shared) = (Arc::new(config), daemon.clone());
+        let opened = config.clone();
+        let workshop = spawn_blocking(move || Workshop::open(&opened, &shared)).await;
+        let workshop = workshop
+            .unwrap_or_else(|ended| Err(io::Error::other(ended)))
+            .map_err(|source| Unavailable::Folder { folder: config.artifacts.clone(), source })?;
+        let parts = Parts { config, daemon, catalog, pulls, networking, workshop, numbers: AtomicU64::new(0) };
         Ok(DockerSandbox { parts: Arc::new(parts) })
+    }
+
+    /// Leaves nothing in the daemon, its network neither, which else stays for the
+    /// next life. For who was only trying, and has no containers.
+    pub async fn take_apart(self) {
+        if let Err(failed) = self.parts.networking.remove(&self.parts.daemon).await {
+            tracing::warn!(error = %failed, "a network that was tried stays in the Docker daemon");
+        }
     }
 }
 
@@ -86,7 +110,7 @@ impl Sandbox for DockerSandbox {
         // Seen through even if the caller goes away: what was made by then has
         // to be removed by someone.
         let started = tokio::spawn(async move { parts.make(&made, &start, pulled).await });
-        started.await.unwrap_or_else(|ended| Err(Error::host("start a container")(std::io::Error::other(ended))))
+        started.await.unwrap_or_else(|ended| Err(Error::host("start a container")(io::Error::other(ended))))
     }
 
     async fn sweep(&self) -> Result<(), Error> {
@@ -132,14 +156,15 @@ impl Parts {
     }
 
     /// What the image says of itself; pulls it if it is not there.
-    async fn look_at(&self, made: &Made, start: &Start, pulled: bool) -> Result<Manners, Error> {
+    async fn look_at(&self, made: &Made, start: &Start, pulled: bool) -> Result<Seen, Error> {
         let image = &made.image;
         for attempt in 0.. {
             let seen = self.daemon.call(SHORT, |docker| docker.inspect_image(image.as_str())).await;
             match seen {
                 Ok(seen) => {
                     let labels = seen.config.and_then(|config| config.labels).unwrap_or_default();
-                    return Ok(Manners::read(&labels));
+                    let id = seen.id.unwrap_or_else(|| image.to_string());
+                    return Ok(Seen { id, manners: Manners::read(&labels) });
                 }
                 Err(failed) if failed.is_missing() && attempt == 0 && !pulled => {
                     if let Err(said) = self.pulls.pull(image).await {
@@ -151,7 +176,7 @@ impl Parts {
                 Err(failed) => return Err(Failed::host("look at an image")(failed)),
             }
         }
-        Ok(Manners::default())
+        Err(self.not_pulled(made, start))
     }
 
     /// A user's image is their mistake; one of the manifest's is the operator's.
@@ -160,28 +185,34 @@ impl Parts {
         if made.foreign {
             return Error::Image(ImageFault::NotPulled(image));
         }
+        let language = match image_of(&start.kind) {
+            Some(_) => "native",
+            None => start.kind.split(':').next().unwrap_or_default(),
+        };
         let reason = format!(
-            "its image {image} is neither here nor could it be pulled; `make images` builds it, and \
-             --docker-image-prefix and --docker-image-tag name others"
+            "its image {image} is neither here nor could it be pulled; `make images LANGUAGES={language}` builds ours, \
+             and --docker-image-prefix and --docker-image-tag say which is taken"
         );
         Error::Unavailable { kind: start.kind.clone(), reason }
     }
 
     async fn make(&self, made: &Made, start: &Start, pulled: bool) -> Result<Arc<dyn Container>, Error> {
-        let manners = self.look_at(made, start, pulled).await?;
+        let Seen { id: image, manners } = self.look_at(made, start, pulled).await?;
         let body = confine::body(&self.config, &made.image, &self.networking.name, start, manners);
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         // A former life may have left its own behind: names are this life's.
         let name = format!("whisker-{}-{}-{number}", self.config.instance, std::process::id());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let created = self.daemon.call(LONG, |docker| docker.create_container(Some(options), body)).await;
-        let id = created.map_err(Failed::host("create a container"))?.id;
+        let id = created.map_err(|failed| self.not_created(made, failed))?.id;
         let output = Output::new(self.config.log_cap_bytes, manners.frames);
         let body = Body::new(self.daemon.clone(), id.clone(), output);
         match self.begin(&body, &id).await {
             Ok(address) => {
                 let client = Client::new(address.map(|address| SocketAddr::new(address, PORT)));
-                Ok(Arc::new(DockerContainer::new(body, client, manners.frames || !made.foreign)))
+                let recipe = made.recipe.clone().filter(|_| manners.compiles);
+                let source = recipe.map(|recipe| (self.workshop.clone(), Compiler { image, recipe }));
+                Ok(Arc::new(DockerContainer::new(body, client, manners.frames || !made.foreign, source)))
             }
             Err(failed) => {
                 body.bury();
@@ -195,6 +226,20 @@ impl Parts {
                     failed => Failed::host("start a container")(failed),
                 })
             }
+        }
+    }
+
+    /// Why there is no container. An image that names nothing to start is as good
+    /// as any to a daemon until then.
+    fn not_created(&self, made: &Made, failed: Failed) -> Error {
+        match failed {
+            Failed::Refused { status: 400 | 500, message }
+                if made.foreign && message.to_lowercase().contains("no command specified") =>
+            {
+                tracing::warn!(image = %made.image, %message, "an image has nothing to start");
+                Error::Image(ImageFault::Nothing(made.image.to_string()))
+            }
+            failed => Failed::host("create a container")(failed),
         }
     }
 

@@ -45,6 +45,15 @@ pub enum Unavailable {
         /// What was said.
         said: String,
     },
+    /// There is no folder for compiled code.
+    #[error("compiled code cannot be kept in {folder}")]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
     /// The network cannot be had.
     #[error("the network {name} of the Docker daemon cannot be used: {said}")]
     Network {

@@ -38,6 +38,9 @@ pub enum ImageFault {
     /// It names a program that it does not have.
     #[error("the image {0} has no such program as it starts with")]
     NoCommand(String),
+    /// It names no program at all.
+    #[error("the image {0} names no program to start with")]
+    Nothing(String),
 }
 
 impl Error {

@@ -87,7 +87,11 @@ pub fn config(
         (None, settings::Network::None) => Network::Guarded(Guarded::default()),
         (None, settings::Network::Host) => Network::Open,
     };
+    let preparing = &settings.preparing;
     Config {
+        artifact_bytes: preparing.code_cache.0,
+        makers: preparing.compilers.get(),
+        compile_time: preparing.compile_time_max,
         host: docker.docker_host.clone(),
         image_prefix: docker.docker_image_prefix.clone(),
         image_tag: docker.docker_image_tag.clone(),
@@ -105,7 +109,7 @@ pub fn config(
         capabilities: docker.docker_capabilities.clone(),
         log_cap_bytes: settings.action_logs_max.0 + (1 << 20),
         environment: [("__OW_API_HOST".to_owned(), callback.url(GATEWAY))].into(),
-        ..Config::new(instance(data_dir), whisker_sandbox_process::MANIFEST)
+        ..Config::new(instance(data_dir), whisker_sandbox_process::MANIFEST, data_dir.join("docker").join("artifacts"))
     }
 }
 

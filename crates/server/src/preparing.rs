@@ -8,10 +8,10 @@ use whisker_sandbox_process::Config;
 
 use crate::units::{Size, duration};
 
-/// Settings that count with `--containers sandbox` only: images see to that
-/// themselves.
+/// Settings for what becomes of code. The spare containers and `prepare` are the
+/// sandbox's only: images bring along what they need.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Containers' code, in the sandbox")]
+#[command(next_help_heading = "Containers' code")]
 pub struct Preparing {
     /// Containers that are kept ready without a runtime in them, of the sizes that were asked for last, so that a
     /// cold start need not make one; more starts at a time make their own. They take a megabyte each

@@ -1,6 +1,7 @@
 //! What the tests share: a daemon with images, sandboxes, and user code.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -109,8 +110,15 @@ pub fn config() -> Config {
         network: Network::Named(NETWORK.into()),
         // Half of what a machine that runs tests has at least.
         user_memory_mb: 1024,
-        ..Config::new(instance, MANIFEST)
+        ..Config::new(instance.clone(), MANIFEST, artifacts(&host(), &instance))
     }
+}
+
+/// Where a sandbox keeps compiled code: beside its daemon's socket, which is
+/// removed with all that is there.
+pub fn artifacts(host: &str, instance: &str) -> PathBuf {
+    let socket = Path::new(host.strip_prefix("unix://").unwrap());
+    socket.with_file_name("artifacts").join(instance)
 }
 
 pub async fn sandbox_with(change: impl FnOnce(&mut Config)) -> DockerSandbox {

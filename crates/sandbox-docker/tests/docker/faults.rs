@@ -8,7 +8,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout},
 };
-use whisker_sandbox::{Code, Container, Ended, InitEnd, RunEnd, Sandbox, testing::contract};
+use whisker_sandbox::{Code, Container, Ended, Error, InitEnd, RunEnd, Sandbox, testing::contract};
 use whisker_sandbox_docker::DockerSandbox;
 use whisker_testkit::{Archive, Memory, bomb, escapes};
 
@@ -241,5 +241,15 @@ async fn a_missing_sentinel_is_told() {
     let container = foreign(&sandbox).await;
     contract::answer(container.run(contract::run(2, &json!({ "name": "Ann" })), PATIENCE).await);
     assert_eq!(lines(&*container, 2, true).await, ["ran Ann"]);
+    // Its end may come while another runs.
+    let next = container.run(contract::run(3, &json!({})), PATIENCE).await;
+    assert!(matches!(next, Err(Error::Gone)), "{next:?}");
+    container.destroy().await;
+
+    // Of what is cut, no end is missed.
+    let container = foreign(&sandbox).await;
+    contract::answer(container.run(contract::run(2, &json!({ "name": "x".repeat(5000) })), PATIENCE).await);
+    let logs = container.logs(contract::activation(2), 1000).await;
+    assert!(logs.truncated && !logs.incomplete, "{logs:?}");
     container.destroy().await;
 }

@@ -65,6 +65,14 @@ async fn what_is_missing_is_said() {
         Err(Error::Image(fault)) => assert_eq!(fault, ImageFault::NoCommand("test/empty:1".into())),
         other => panic!("{other:?}"),
     }
+    spawn_blocking(|| docker().build_own("FROM test/base:1\nLABEL for=nothing\n", &[], "test/nothing:1"))
+        .await
+        .unwrap();
+    let started = sandbox.start(start(&black_box("test/nothing:1"), 128)).await;
+    match started.map(|_| ()) {
+        Err(Error::Image(fault)) => assert_eq!(fault, ImageFault::Nothing("test/nothing:1".into())),
+        other => panic!("{other:?}"),
+    }
     spawn_blocking(|| docker().build_own("FROM test/base:1\nCMD [\"false\"]\n", &[], "test/ends:1")).await.unwrap();
     let container = sandbox.start(start(&black_box("test/ends:1"), 128)).await.unwrap();
     let end = container.init(contract::init(1, &Code::Text("".into())), PATIENCE).await.unwrap();

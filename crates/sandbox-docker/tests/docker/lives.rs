@@ -13,7 +13,7 @@ use whisker_sandbox::{Container, Error, Sandbox, testing::contract};
 use whisker_sandbox_docker::{Config, DockerSandbox};
 use whisker_testkit::eventually;
 
-use crate::common::{HOST, NODEJS, PATIENCE, PYTHON, config, docker, loaded, sandbox_with, start};
+use crate::common::{HOST, NODEJS, PATIENCE, PYTHON, artifacts, config, docker, loaded, sandbox_with, start};
 
 const INSTANCE: &str = "WHISKER_TEST_INSTANCE";
 const ECHO: &str = "def main(args):\n    return args\n";
@@ -28,7 +28,9 @@ fn containers(instance: &str) -> Vec<String> {
 #[tokio::test]
 async fn server_for_the_test_below() {
     let (Ok(host), Ok(instance)) = (std::env::var(HOST), std::env::var(INSTANCE)) else { return };
-    let config = Config { host, instance, ..Config::new("", include_str!("../../../../runtimes/manifest.json")) };
+    let manifest = include_str!("../../../../runtimes/manifest.json");
+    let folder = artifacts(&host, &instance);
+    let config = Config { host, ..Config::new(instance, manifest, folder) };
     let config = Config {
         image_prefix: Some("test".into()),
         image_tag: Some("1".into()),

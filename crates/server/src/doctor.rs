@@ -2,8 +2,9 @@
 //! would enforce here with these settings, what is missing and how to get it.
 //!
 //! The sandbox is tried as a start of the server would try it, in a folder of
-//! its own, so beside a server that runs. Of Docker's daemon only its version
-//! is asked. Nothing is decided here: whether a host will do is the backends'
+//! its own, so beside a server that runs. Docker's daemon is asked for its version
+//! and for the kinds' images; where the settings name it, what a start makes there
+//! is made, under a name of its own, and removed. Nothing is decided here: whether a host will do is the backends'
 //! own answer.
 
 mod docker;
@@ -14,7 +15,7 @@ use std::{fs, io::Write};
 
 use anyhow::Context;
 use report::{Backend, Enforced, Host, Missing, Report};
-use whisker_sandbox_docker::DockerSandbox;
+use whisker_sandbox_docker::{DockerSandbox, KindImage};
 use whisker_sandbox_process::{Config, ProcessSandbox, Survey, Unavailable};
 
 use crate::{
@@ -47,21 +48,29 @@ fn look(settings: &Serve) -> anyhow::Result<Report> {
     let denied = OffLimits::of(settings).look_up();
     let tried = try_sandbox(configure::sandbox(settings, folder.path(), &callback, denied.clone()));
     let daemon = docker::ask(&settings.docker.docker_host);
-    let refused = match settings.containers {
-        Containers::Docker => try_docker(crate::docker::config(settings, folder.path(), &callback, denied, 0))?.err(),
-        // That the daemon answers is enough to know.
-        Containers::Sandbox => None,
+    let asked = match daemon {
+        Ok(_) => {
+            let config = crate::docker::config(settings, folder.path(), &callback, denied, 0);
+            ask_docker(config, settings.containers)?
+        }
+        Err(_) => Ok(Vec::new()),
+    };
+    let (images, refused) = match asked {
+        Ok(images) => (images, None),
+        Err(error) => (Vec::new(), Some(error)),
     };
 
     let sandbox = Backend {
         works: tried.is_ok(),
         reason: tried.as_ref().err().map(|error| words(error)),
         enforces: of_sandbox(settings, &survey),
+        images: Vec::new(),
     };
     let docker = Backend {
         works: daemon.is_ok() && refused.is_none(),
         reason: daemon.as_ref().err().map(ToString::to_string).or_else(|| refused.as_ref().map(|error| words(error))),
         enforces: of_docker(settings),
+        images: images.iter().map(Into::into).collect(),
     };
     let missing = missing(settings, &survey, tried.err().as_ref(), daemon.is_ok());
     let (default, works) = match settings.containers {
@@ -91,13 +100,20 @@ fn try_sandbox(config: Config) -> Result<(), Unavailable> {
     tried
 }
 
-/// Connects to the daemon, and sets what keeps containers from this host, as a
-/// start of the server would.
-fn try_docker(
+/// Asks the daemon for the kinds' images. If it is what the settings name, connects
+/// first and sets what keeps containers from this host, as a start of the server
+/// would, and removes that again.
+fn ask_docker(
     config: whisker_sandbox_docker::Config,
-) -> anyhow::Result<Result<(), whisker_sandbox_docker::Unavailable>> {
+    chosen: Containers,
+) -> anyhow::Result<Result<Vec<KindImage>, whisker_sandbox_docker::Unavailable>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(async { DockerSandbox::connect(config).await.map(drop) }))
+    Ok(runtime.block_on(async {
+        if chosen == Containers::Docker {
+            DockerSandbox::connect(config.clone()).await?.take_apart().await;
+        }
+        whisker_sandbox_docker::look_for_images(&config).await
+    }))
 }
 
 /// An error with what is behind it, on one line.
@@ -154,16 +170,19 @@ fn of_sandbox(settings: &Serve, survey: &Survey) -> Vec<Enforced> {
 
 fn of_docker(settings: &Serve) -> Vec<Enforced> {
     let enforced = |what, how: &str| Enforced { what, how: how.to_owned() };
-    let network = match settings.network {
-        Network::Nat => "the daemon's bridge",
-        Network::None => "none: nothing",
-        Network::Host => "host: ALL that this host reaches, its own services included",
+    let network = match (&settings.docker.docker_network, settings.network) {
+        (Some(name), _) => format!("{name}: a network of yours, as it is"),
+        (None, Network::Nat) => "nat: the outside; nothing of this host, no link-local address, no other container, \
+                                 by nftables rules for a bridge of the server's own"
+            .to_owned(),
+        (None, Network::None) => "none: nothing, by nftables rules for a bridge of the server's own".to_owned(),
+        (None, Network::Host) => "host: ALL that this host reaches, its own services included".to_owned(),
     };
     vec![
         enforced("files", "the image, in a layer of its own; nothing of this host"),
         enforced("limits", "memory, CPU share, number of processes and of open files, by the daemon's cgroups"),
         enforced("system calls", "the daemon's seccomp profile, dropped capabilities, no_new_privs"),
-        enforced("network", network),
+        enforced("network", &network),
     ]
 }
 

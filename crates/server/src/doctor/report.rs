@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
+use whisker_sandbox_docker::KindImage;
 use whisker_sandbox_process::{Runtime, Survey};
 
 use super::docker::{Daemon, NoDaemon};
@@ -72,6 +73,19 @@ pub struct Backend {
     pub reason: Option<String>,
     /// What it sees to on this host, with these settings.
     pub enforces: Vec<Enforced>,
+    /// Of Docker's daemon, if it answers: the kinds' images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Image>,
+}
+
+/// The image of a kind.
+#[derive(Debug, Serialize)]
+pub struct Image {
+    pub kind: String,
+    pub image: String,
+    pub available: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -112,6 +126,13 @@ impl Host {
             programs: survey.programs.iter().map(program).collect(),
             docker: daemon.ok(),
         }
+    }
+}
+
+impl From<&KindImage> for Image {
+    fn from(found: &KindImage) -> Image {
+        let KindImage { kind, image, lacking } = found.clone();
+        Image { kind, image, available: lacking.is_none(), reason: lacking }
     }
 }
 

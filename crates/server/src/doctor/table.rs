@@ -24,6 +24,12 @@ pub fn of(report: &Report) -> String {
         let verdict = backend.reason.as_deref().map_or("works".to_owned(), |reason| format!("does not work: {reason}"));
         table.title(&format!("Backend `{name}`: {verdict}"));
         backend.enforces.iter().for_each(|enforced| table.row(enforced.what, &enforced.how));
+        for image in &backend.images {
+            match &image.reason {
+                None => table.row(&image.kind, &image.image),
+                Some(reason) => table.row(&image.kind, &format!("no {}: {reason}", image.image)),
+            }
+        }
     }
     if !report.missing.is_empty() {
         table.title("Missing, and how to get it");

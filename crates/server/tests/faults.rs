@@ -7,6 +7,8 @@
 //! what waits for a limit or for ever.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod rows;
+
 use std::{
     fs,
     path::Path,
@@ -16,7 +18,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use whisker_testkit::{Archive, Client, Request, Server, binary, eventually, pause};
+use whisker_testkit::{Archive, Client, Server, binary, eventually, pause};
 
 const CALLS: usize = 200;
 
@@ -223,57 +225,10 @@ fn row_24_a_bomb_of_an_archive_is_refused_at_once() {
 
 #[test]
 fn row_36_metacharacters_are_text_wherever_they_come() {
-    let server = Server::start();
-    let guest = server.guest();
-    let mark = server.data_dir().join("pwned");
-    let nasty =
-        format!("$(touch {0}) `touch {0}` ; touch {0} | touch {0} && touch {0} # '\" \\ %00 ${{IFS}}", mark.display());
-    let code = "function main(p) { return { body: { given: p.given, header: p.__ow_headers && p.__ow_headers['x-nasty'], env: process.env.NASTY } } }";
-    for name in ["a;b", "a|b", "$(a)", "`a`"] {
-        let escaped: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        guest.put(&format!("actions/{escaped}"), &json!({"exec": {"kind": "nodejs:20", "code": code}})).refusal(400);
-    }
-    guest.action(
-        "nasty",
-        &json!({
-            "exec": {"kind": "nodejs:20", "code": code},
-            "parameters": [{"key": "given", "value": nasty}, {"key": "NASTY", "value": nasty, "init": true}],
-            "annotations": [{"key": "web-export", "value": true}],
-        }),
-    );
-    let request = Request::new("GET", "/api/v1/web/guest/default/nasty.json").header("x-nasty", nasty.clone());
-    let answer = server.anyone().send(&request).expect(200);
-    let seen = &answer["body"];
-    assert_eq!(
-        (&seen["given"], &seen["header"], &seen["env"]),
-        (&json!(nasty), &json!(nasty), &json!(nasty)),
-        "{answer}"
-    );
-    assert!(!mark.exists(), "something took it for a command");
-    eprintln!("row 36: inert in names, parameters, environment and headers");
+    rows::metacharacters_are_text(&Server::start());
 }
 
 #[test]
 fn row_38_nothing_is_left_for_another_action_or_namespace() {
-    let server = Server::builder().flag("--container-memory", "512 MB").switch("--no-prewarm").start();
-    let code = "import os\ndef main(args):\n    found = []\n    for top in ('/tmp', '/var/tmp', '/dev/shm', '/action'):\n        for folder, _, files in os.walk(top):\n            found += [os.path.join(folder, f) for f in files]\n    for folder in ('/tmp', '/dev/shm'):\n        open(folder + '/secret-of-' + args['who'], 'w').write('x' * 1000)\n    return {'found': [f for f in found if 'secret' in f]}";
-    let mut looks = 0;
-    // Two places for four actions: each is made anew many times.
-    for client in [server.guest(), server.system()] {
-        client.python("one", code);
-        client.python("two", code);
-    }
-    for _ in 0..3 {
-        for (who, client) in [("guest", server.guest()), ("system", server.system())] {
-            for name in ["one", "two"] {
-                let me = format!("{who}-{name}");
-                let found = client.result(name, &json!({"who": me}))["found"].clone();
-                let strange =
-                    found.as_array().unwrap().iter().filter(|file| !file.as_str().unwrap().ends_with(&me)).count();
-                assert_eq!(strange, 0, "{me} sees {found}");
-                looks += 1;
-            }
-        }
-    }
-    eprintln!("row 38: 0 files of others in {looks} looks");
+    rows::nothing_is_left_for_others(Server::builder());
 }

@@ -25,8 +25,8 @@ run: ## Install what is missing, build, start the server, show a function run, g
 build: ## The binary as it is released: target/release/whisker
 	$(CARGO) build --release --locked -p whisker-server
 
-images: ## Docker images of the runtimes, as whisker/action-nodejs-v20:latest and so on
-	scripts/images.sh
+images: ## Docker images of the runtimes, as whisker/action-nodejs-v20:latest and so on: make images LANGUAGES="go java"
+	scripts/images.sh $(LANGUAGES)
 
 test: ## Everything: units, contracts, launchers, and the real binary from outside
 	@scripts/install-deps.sh test

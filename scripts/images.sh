@@ -5,8 +5,9 @@
 # usage: scripts/images.sh [--prefix PREFIX] [--tag TAG] [--base IMAGE] [LANGUAGE...]
 #
 # PREFIX is `whisker` and TAG `latest` if they are not given; all languages that
-# have a recipe are built if none is named. --base takes the place of the
-# recipes' own base image, for hosts that reach no registry.
+# have a recipe are built if none is named, but for those whose recipe says that
+# it was not tried. --base takes the place of the recipes' own base image, for
+# hosts that reach no registry.
 #
 # The proxy is linked statically if rustup's target for that is installed
 # (rustup target add x86_64-unknown-linux-musl); else it needs a C library in
@@ -30,7 +31,12 @@ while [ $# -gt 0 ]; do
 done
 if [ $# -eq 0 ]; then
     for recipe in runtimes/*/Dockerfile; do
-        set -- "$@" "$(basename "$(dirname "$recipe")")"
+        language=$(basename "$(dirname "$recipe")")
+        if grep -q '^# Not tried:' "$recipe"; then
+            echo "leaving out $language, whose recipe was not tried: make images LANGUAGES=$language builds it"
+        else
+            set -- "$@" "$language"
+        fi
     done
 fi
 

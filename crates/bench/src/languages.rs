@@ -39,20 +39,24 @@ struct Times {
 /// server would take.
 const LOADED: Duration = Duration::from_secs(1);
 
-/// Languages whose containers are started ahead, whatever is called.
-const AHEAD: [&str; 2] = ["nodejs", "python"];
-
 /// Measures all of them, and prints a table of its own.
 pub fn measure(settings: &Settings) -> anyhow::Result<()> {
     table(settings, &Language::all()?, &server::builder)
 }
 
-/// The same in containers of a Docker daemon, for those of which it has images.
+/// The same in containers of a Docker daemon, for those of which an image can be
+/// made of what this machine has.
 pub fn measure_on_docker(settings: &Settings) -> anyhow::Result<()> {
     let mut languages = Language::all()?;
-    languages.retain(|language| AHEAD.contains(&language.name.as_str()));
-    let docker = Docker::shared();
-    let builder = server::with_limits_away(docker.server(&AHEAD));
+    languages.retain(|language| {
+        let found = whisker_testkit::has_parts_of(&language.name);
+        if !found {
+            eprintln!("  {} is left out: it is not installed here", language.name);
+        }
+        found
+    });
+    let names: Vec<&str> = languages.iter().map(|language| language.name.as_str()).collect();
+    let builder = server::with_limits_away(Docker::shared().server(&names));
     table(settings, &languages, &|| builder.clone())
 }
 

@@ -76,6 +76,16 @@ const LANGUAGES: [(&str, &[&str], &[&str]); 8] = [
     ("rust", &["cargo", "rustc", "gcc", "libc6-dev", "tar"], &["/usr/share/cargo/registry", "/usr/bin/cc"]),
 ];
 
+/// Whether this machine has what the image of a language is made of.
+pub fn has_parts_of(language: &str) -> bool {
+    let Some((_, packages, programs)) = LANGUAGES.iter().find(|(name, ..)| *name == language) else { return false };
+    let known = Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}\n"]).args(*packages).output();
+    let installed = known.is_ok_and(|output| {
+        output.status.success() && String::from_utf8_lossy(&output.stdout).lines().all(|status| status == "installed")
+    });
+    installed && (programs.is_empty() || programs.iter().any(|path| Path::new(path).exists()))
+}
+
 /// A running daemon.
 pub struct Docker {
     folder: PathBuf,

@@ -172,9 +172,11 @@ fn of_docker(settings: &Serve) -> Vec<Enforced> {
     let enforced = |what, how: &str| Enforced { what, how: how.to_owned() };
     let network = match (&settings.docker.docker_network, settings.network) {
         (Some(name), _) => format!("{name}: a network of yours, as it is"),
-        (None, Network::Nat) => "nat: the outside and the API; nothing else of this host, no link-local address, no other container, \
+        (None, Network::Nat) => {
+            "nat: the outside and the API; nothing else of this host, no link-local address, no other container, \
                                  by nftables rules for a bridge of the server's own"
-            .to_owned(),
+                .to_owned()
+        }
         (None, Network::None) => "none: nothing, by nftables rules for a bridge of the server's own".to_owned(),
         (None, Network::Host) => "host: ALL that this host reaches, its own services included".to_owned(),
     };

@@ -8,7 +8,7 @@ mod rows;
 use std::{
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::{Value, json};
@@ -100,9 +100,12 @@ fn actions_run_in_containers_of_docker() {
 /// What the daemon told of containers and networks with these words, line by line.
 fn told(docker: &Docker, filters: &[&str]) -> Vec<String> {
     let format = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}";
+    // To the nanosecond: a time of whole seconds would leave out what was just told.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time of today");
+    let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
     let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
     let words: Vec<&str> =
-        ["events", "--since", "1", "--until", "0s", "--format", format].into_iter().chain(filters).collect();
+        ["events", "--since", "1", "--until", &until, "--format", format].into_iter().chain(filters).collect();
     docker.ask(&words).lines().map(str::to_owned).collect()
 }
 

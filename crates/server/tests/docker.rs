@@ -8,7 +8,7 @@ mod rows;
 use std::{
     process::Command,
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ fn actions_run_in_containers_of_docker() {
 fn told(docker: &Docker, filters: &[&str]) -> Vec<String> {
     let format = "{{.Type}} {{.Action}} {{.Actor.Attributes.name}}";
     // To the nanosecond: a time of whole seconds would leave out what was just told.
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time of today");
+    let now = whisker_testkit::wall();
     let until = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
     let filters = filters.iter().flat_map(|filter| ["--filter", filter]);
     let words: Vec<&str> =

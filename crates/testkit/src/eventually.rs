@@ -49,7 +49,9 @@ pub fn within_a_minute<T>(mut act: impl FnMut() -> T) -> T {
     }
 }
 
+/// What the clock on the wall says, since the Unix epoch.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock on the wall")]
-fn wall() -> Duration {
+#[must_use]
+pub fn wall() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

@@ -45,7 +45,7 @@ pub use cluster::{Cluster, TENANT};
 pub use cosmos::Cosmos;
 pub use couchdb::CouchDb;
 pub use docker::{Docker, has_parts_of};
-pub use eventually::{eventually, pause, wait_for_minute, within_a_minute};
+pub use eventually::{eventually, pause, wait_for_minute, wall, within_a_minute};
 pub use invoke::{binary, source};
 pub use kafka::{Kafka, ZooKeeper};
 pub use nginx::Nginx;

@@ -10,6 +10,7 @@
 
 mod accept;
 mod client;
+mod cluster;
 mod cold;
 mod density;
 mod depth;
@@ -38,7 +39,7 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Settings {
-    /// What to measure [default: all but docker]
+    /// What to measure [default: all but docker and cluster]
     #[arg(value_enum)]
     parts: Vec<Part>,
     /// Times that everything is measured; the table shows medians
@@ -77,6 +78,8 @@ enum Part {
     Languages,
     /// What they cost in containers of a Docker daemon; takes dockerd, root and whisker-action-proxy.
     Docker,
+    /// What more invokers bring, on Kafka and PostgreSQL; takes what `make test` installs.
+    Cluster,
     /// How many idle containers memory holds, in each language.
     Density,
     /// A warm call beside one that misbehaves.
@@ -114,7 +117,11 @@ fn main() -> anyhow::Result<()> {
     let binary = name_the_binary()?;
     let mut parts = settings.parts.clone();
     if parts.is_empty() {
-        parts = Part::value_variants().iter().copied().filter(|part| *part != Part::Docker).collect();
+        parts = Part::value_variants()
+            .iter()
+            .copied()
+            .filter(|part| !matches!(part, Part::Docker | Part::Cluster))
+            .collect();
     }
     let mut report = Report::new(settings.rounds().len());
     for part in parts {
@@ -125,6 +132,7 @@ fn main() -> anyhow::Result<()> {
             Part::Cold => cold::measure(&settings, &mut report),
             Part::Languages => languages::measure(&settings),
             Part::Docker => languages::measure_on_docker(&settings),
+            Part::Cluster => cluster::measure(&settings),
             Part::Density => density::measure(&settings),
             Part::Neighbour => neighbour::measure(&settings, &mut report),
             Part::Idle => idle::measure(&settings, &binary, &mut report),

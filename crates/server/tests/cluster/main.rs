@@ -287,6 +287,23 @@ fn settle(guest: &Client, load: &Load, tally: &Tally, what: &str) -> Vec<String>
 }
 
 /// A blocking call through NGINX, Kafka and back; and the record of it.
+/// What a blocking call comes to, and how long it took. The test before this one
+/// may have killed an invoker: while partitions go from hand to hand a call may be
+/// told as interrupted, and its caller asks again.
+fn answered(guest: &Client, n: u64) -> (Value, Duration) {
+    const TRIES: usize = 5;
+    for _ in 0..TRIES {
+        let began = Instant::now();
+        let answer = guest.post("actions/echo?blocking=true&result=true", &json!({ "n": n }));
+        let took = began.elapsed();
+        if answer.status() == 500 && answer.text().contains("interrupted") {
+            continue;
+        }
+        return (answer.expect(200), took);
+    }
+    panic!("{TRIES} calls in a row were interrupted");
+}
+
 #[test]
 fn a_blocking_call_is_answered_by_whichever_controller_was_asked() {
     let cluster = Cluster::shared();
@@ -296,9 +313,9 @@ fn a_blocking_call_is_answered_by_whichever_controller_was_asked() {
         let guest = cluster.controller(index).guest();
         let mut times: Vec<Duration> = Vec::new();
         for n in 0..20 {
-            let began = Instant::now();
-            assert_eq!(guest.result("echo", &json!({"n": n})), json!({"n": n}));
-            times.push(began.elapsed());
+            let (answer, took) = answered(&guest, n);
+            assert_eq!(answer, json!({"n": n}));
+            times.push(took);
         }
         times.sort();
         eprintln!("a blocking call through Kafka: {} µs in the middle", times[times.len() / 2].as_micros());

@@ -11,6 +11,10 @@ pub const SAID_BYTES: u64 = 64 * 1024;
 /// have been busy.
 pub const TRY_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long a container waits for its code to be ready, others' turns included.
+/// Whoever makes it goes on, so that the next start may find it.
+pub const READY_WAIT: Duration = Duration::from_secs(600);
+
 /// What OpenWhisk says of code that does not compile; what the compiler said
 /// is in the log.
 const NOT_BUILT: &str = "The action failed to generate or locate a binary. See logs for details.";

@@ -16,5 +16,5 @@ mod disk;
 mod key;
 
 pub use artifacts::{Artifacts, Failure, Held, Refusal};
-pub use compiling::{SAID_BYTES, TRY_AGAIN};
+pub use compiling::{READY_WAIT, SAID_BYTES, TRY_AGAIN};
 pub use key::Key;

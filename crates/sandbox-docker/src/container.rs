@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::time;
-use whisker_artifacts::{Failure, Refusal};
+use whisker_artifacts::{Failure, READY_WAIT, Refusal};
 use whisker_entity::{ActivationId, MB};
 use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd, Stream};
 
@@ -54,10 +54,6 @@ const MOST_SILENCE_WAIT: Duration = Duration::from_secs(1);
 /// since a start on a busy machine delays them. One that is always silent waits
 /// for that once.
 const FIRST_WORDS: Duration = Duration::from_millis(500);
-
-/// How long code may take to be compiled, others' turns included. Whoever
-/// compiles it goes on, so that the next start may find it.
-const READY_WAIT: Duration = Duration::from_secs(600);
 
 /// Pauses between attempts to reach a container that comes up: doubling, from
 /// less than the fastest runtime takes to start to what nobody notices.
@@ -149,28 +145,26 @@ impl Inside {
     /// Has the code made ready, in time that is not the action's; what is to be
     /// sent then.
     async fn ready(&self, init: Init) -> Result<Result<Content, InitEnd>, Error> {
-        let written = |content: serde_json::Result<_>| {
-            content.map_err(io::Error::from).map_err(Error::host("write an initialisation"))
-        };
-        let Some((workshop, compiler)) = &self.source else { return Ok(Ok(written(Content::init(&init, false))?)) };
-        let made = match time::timeout(READY_WAIT, workshop.program(compiler, &init)).await {
-            Ok(made) => made,
-            Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut).into()),
-        };
-        match made {
-            Ok(None) => Ok(Ok(written(Content::init(&init, false))?)),
-            Ok(Some(program)) => {
-                let init = Init { code: Code::Binary(program), ..init };
-                Ok(Ok(written(Content::init(&init, true))?))
+        let program = match &self.source {
+            None => Ok(None),
+            Some((workshop, compiler)) => {
+                let made = time::timeout(READY_WAIT, workshop.program(compiler, &init)).await;
+                made.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
             }
+        };
+        let (init, compiled) = match program {
+            Ok(None) => (init, false),
+            Ok(Some(program)) => (Init { code: Code::Binary(program), ..init }, true),
             Err(Failure::Refused(Refusal { words, details, .. })) => {
                 self.body.note(Stream::Stderr, &details);
-                Ok(Err(InitEnd::Failed((*words).into())))
+                return Ok(Err(InitEnd::Failed((*words).into())));
             }
             Err(Failure::Host(error)) => {
-                Err(Error::host("compile the action")(io::Error::new(error.kind(), error.to_string())))
+                return Err(Error::host("compile the action")(io::Error::new(error.kind(), error.to_string())));
             }
-        }
+        };
+        let content = Content::init(&init, compiled).map_err(io::Error::from);
+        content.map(Ok).map_err(Error::host("write an initialisation"))
     }
 
     /// Sends the initialisation, as soon as there is anyone to send it to.

@@ -23,7 +23,7 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{sync, time};
-use whisker_artifacts::{Failure, Held, Refusal};
+use whisker_artifacts::{Failure, Held, READY_WAIT, Refusal};
 use whisker_entity::ActivationId;
 use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd, Stream};
 
@@ -40,10 +40,6 @@ use crate::{
 /// How long a container may take to be gone once its descriptor 3 is closed,
 /// before it is made to.
 const GRACE: Duration = Duration::from_millis(250);
-
-/// How long code may take to be ready, others' turns included. Whoever made it
-/// goes on, so that the next start may find it.
-const READY_WAIT: Duration = Duration::from_secs(600);
 
 /// How long the last words of a stopped container are waited for.
 const STOPPED_WAIT: Duration = Duration::from_secs(10);

@@ -60,7 +60,8 @@ pub(crate) struct Belongings {
 
 impl Body {
     /// Takes a child on. One that cannot be watched is ended and collected, and
-    /// what it had is given back, before the failure is told.
+    /// what it had is given back, before the failure is told. [`keep`] looks after
+    /// it from then on, and ends with it, which is when whoever has it says so.
     pub(crate) async fn adopt(
         child: spawn::Child,
         group: Option<Group>,
@@ -76,7 +77,9 @@ impl Body {
             }
         };
         let (life, burial) = (watch::Sender::new(Life::Alive), Notify::new());
-        Ok(Arc::new(Body { pid, group, process, life, burial, belongings: Mutex::new(belongings) }))
+        let body = Arc::new(Body { pid, group, process, life, burial, belongings: Mutex::new(belongings) });
+        tokio::spawn(keep(body.clone()));
+        Ok(body)
     }
 
     pub(crate) fn life(&self) -> Life {
@@ -142,7 +145,7 @@ impl Body {
 }
 
 /// Looks after one container until it is buried.
-pub(crate) async fn keep(body: Arc<Body>) {
+async fn keep(body: Arc<Body>) {
     let ended = tokio::select! {
         _ = body.process.readable() => true,
         () = body.burial.notified() => false,

@@ -22,7 +22,7 @@ use crate::{
     cgroup::{self, Group, Groups, Hierarchies},
     container::Action,
     host::Host,
-    keeper::{self, Belongings, Body},
+    keeper::{Belongings, Body},
     network::{Lease, Networks},
     numbers::{Number, Numbers},
     pipes::{self, Pipes},
@@ -178,8 +178,6 @@ impl Raised {
         let made = made.and_then(|made| made).map_err(Error::host("start a container"))?;
         let Made { child, group, belongings, action, prepared } = made;
         let body = Body::adopt(child, group, belongings).await.map_err(Error::host("watch a container"))?;
-        // Ends with the container, which ends when its handle is dropped.
-        tokio::spawn(keeper::keep(body.clone()));
         Ok(Raised { pipes, body, action, prepared })
     }
 }

@@ -36,7 +36,7 @@ use whisker_sandbox::{Code, Init};
 
 use crate::{
     catalog::{Launch, Recipe},
-    keeper::{self, Body, Life},
+    keeper::{Body, Life},
     parts::{Build, Parts},
     thread::Maker,
 };
@@ -223,9 +223,6 @@ impl Workshop {
         let parts = self.parts.clone();
         let made = self.maker.run(move || parts.make_build(&build)).await??;
         let body = Body::adopt(made.child, made.group, made.belongings).await?;
-        // Ends when it is buried, which `build` sees to; if that is dropped
-        // with the runtime, so is this.
-        tokio::spawn(keeper::keep(body.clone()));
         Ok((body, tar, said))
     }
 }

@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use common::{PATIENCE, loaded, sandbox_with, start};
+use common::{PATIENCE, instances, loaded, processes, sandbox_with, start};
 use serde_json::json;
 use whisker_sandbox::{Sandbox, testing::contract};
 use whisker_sandbox_process::{Config, Network, ProcessSandbox};
@@ -80,38 +80,18 @@ fn server(program: &Path, wrapper: &[&str], folder: &Path, parent: Option<&str>)
     child
 }
 
-/// Processes in all cgroups below these folders.
-fn processes(folders: &[PathBuf]) -> Vec<String> {
-    let mut found = Vec::new();
-    for folder in folders {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
-            let list = fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
-            found.extend(list.lines().map(str::to_owned));
-        }
-    }
-    found
-}
-
-/// The folders of the only sandbox below a parent group.
-fn trees(parent: &str) -> Vec<PathBuf> {
-    let mounts = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
-    let parents = [PathBuf::from("/sys/fs/cgroup")].into_iter().chain(mounts).map(|mount| mount.join(parent));
-    let instances = parents.filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
-    instances.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
-}
-
 #[tokio::test]
 async fn nothing_outlives_a_server_that_was_killed() {
     let folder = tempfile::tempdir().unwrap();
     let parent = format!("whisker-test-{}", std::process::id());
     let sandbox = folder.path().join("sandbox");
     let mut child = server(&std::env::current_exe().unwrap(), &[], &sandbox, Some(&parent));
-    let trees = trees(&parent);
+    let trees = instances(&parent);
     assert!(!trees.is_empty());
-    assert!(processes(&trees).len() >= 3 * 3, "{:?}", processes(&trees));
+    assert!(processes(&trees, |_| true).len() >= 3 * 3, "{:?}", processes(&trees, |_| true));
     child.kill().unwrap();
     child.wait().unwrap();
-    eventually("the containers are gone", || processes(&trees).is_empty());
+    eventually("the containers are gone", || processes(&trees, |_| true).is_empty());
     assert!(fs::read_dir(sandbox.join("containers")).unwrap().count() >= 3);
 
     // The next life sweeps.
@@ -208,10 +188,10 @@ async fn an_ordinary_user_can_be_the_server() {
     let wrapper =
         ["sh", "-c", &enter, "sh", "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"];
     let mut child = server(&program, &wrapper, &folder.path().join("sandbox"), Some(&delegated.name));
-    let trees = trees(&delegated.name);
+    let trees = instances(&delegated.name);
     child.kill().unwrap();
     child.wait().unwrap();
-    eventually("the containers are gone", || processes(&trees).is_empty());
+    eventually("the containers are gone", || processes(&trees, |_| true).is_empty());
 }
 
 #[test]

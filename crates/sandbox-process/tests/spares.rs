@@ -4,9 +4,9 @@
 
 mod common;
 
-use std::{ffi::OsStr, fs, path::PathBuf, time::Instant};
+use std::{fs, path::PathBuf, time::Instant};
 
-use common::{Own, PATIENCE, loaded, once, sandbox_with};
+use common::{Own, PATIENCE, instances, loaded, once, processes, sandbox_with};
 use serde_json::{Value, json};
 use whisker_sandbox::{RunEnd, Sandbox, testing::contract};
 
@@ -24,26 +24,21 @@ fn folders(own: &Own) -> Vec<PathBuf> {
     found
 }
 
-/// Waits until as many containers are there, and gives their folders.
-async fn until(own: &Own, count: usize) -> Vec<PathBuf> {
+/// Waits until a look has something to show.
+async fn eventually<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     let patience = Instant::now() + PATIENCE;
     loop {
-        let found = folders(own);
-        if found.len() == count {
-            return found;
+        if let Some(seen) = look() {
+            return seen;
         }
-        assert!(Instant::now() < patience, "{found:?} are not {count}");
+        assert!(Instant::now() < patience, "not so after {PATIENCE:?}: {what}");
         tokio::task::yield_now().await;
     }
 }
 
-/// A container's processes, whichever tree of cgroups lists them.
-fn processes(parent: &str, name: &OsStr) -> Vec<String> {
-    let mounts = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
-    let parents = [PathBuf::from("/sys/fs/cgroup")].into_iter().chain(mounts).map(|mount| mount.join(parent));
-    let instances = parents.filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
-    let lists = instances.filter_map(|entry| fs::read_to_string(entry.path().join(name).join("cgroup.procs")).ok());
-    lists.flat_map(|list| list.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+/// Waits until as many containers are there, and gives their folders.
+async fn until(own: &Own, count: usize) -> Vec<PathBuf> {
+    eventually("so many containers", || Some(folders(own)).filter(|found| found.len() == count)).await
 }
 
 fn sandbox(spares: usize) -> Own {
@@ -113,15 +108,10 @@ async fn one_that_died_is_not_given_out() {
     own.sweep().await.unwrap();
     let spare = until(&own, 1).await;
     let name = spare[0].file_name().unwrap();
-    let patience = Instant::now() + PATIENCE;
-    let pids = loop {
-        let pids = processes(&parent, name);
-        if !pids.is_empty() {
-            break pids;
-        }
-        assert!(Instant::now() < patience, "no process in the spare container");
-        tokio::task::yield_now().await;
-    };
+    let pids = eventually("a process in the spare container", || {
+        Some(processes(&instances(&parent), |found| found == name)).filter(|pids| !pids.is_empty())
+    })
+    .await;
     // Some of them may end with the first.
     let _ = std::process::Command::new("kill").arg("-9").args(pids).output().unwrap();
     let answer = look(&own).await;
@@ -135,16 +125,11 @@ async fn one_of_another_size_is_not_given_out_and_gives_way() {
     let first = until(&own, 1).await;
     let container = loaded(&own.sandbox, "python:3.11", 128, LOOK).await;
     container.destroy().await;
-    // The first gives way to one of the size that was asked for.
-    let patience = Instant::now() + PATIENCE;
-    loop {
+    eventually("the first gives way to one of the size that was asked for", || {
         let left = folders(&own);
-        if left.len() == 1 && left != first {
-            break;
-        }
-        assert!(Instant::now() < patience, "{left:?} after {first:?}");
-        tokio::task::yield_now().await;
-    }
+        (left.len() == 1 && left != first).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -155,9 +140,6 @@ async fn nothing_of_them_is_left() {
     let Own { sandbox, folder } = own;
     let containers = folder.path().join("sandbox/containers");
     drop(sandbox);
-    let patience = Instant::now() + PATIENCE;
-    while fs::read_dir(&containers).unwrap().count() > 0 {
-        assert!(Instant::now() < patience, "folders of spare containers are left");
-        tokio::task::yield_now().await;
-    }
+    eventually("no folder of a spare container", || (fs::read_dir(&containers).unwrap().count() == 0).then_some(()))
+        .await;
 }

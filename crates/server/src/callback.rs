@@ -6,12 +6,13 @@
 //! gateway of their network, which only the backend knows; where the operator
 //! says by which URL, and that is this host's, at that address and port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use hyper::Uri;
 
 use crate::{
-    configure::url,
+    configure::{scheme, url},
+    off_limits,
     settings::{Network, Serve},
 };
 
@@ -30,8 +31,7 @@ pub struct Callback {
 impl Callback {
     /// To an API that listens at this address of this host.
     pub fn here(settings: &Serve, address: SocketAddr) -> Self {
-        let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
-        let nothing = Self { url: None, scheme, api: None, allowed: Vec::new() };
+        let nothing = Self { url: None, scheme: scheme(settings), api: None, allowed: Vec::new() };
         if let Some(url) = &settings.api_host {
             return Self { url: Some(url.clone()), ..nothing };
         }
@@ -77,25 +77,16 @@ fn within(address: SocketAddr) -> Option<SocketAddrV4> {
     Some(SocketAddrV4::new(ip, address.port()))
 }
 
-/// Where a URL leads to, loopback aside, which in a container is its own. Blocks.
+/// Where a URL leads to. Blocks.
 fn places(url: &str) -> Vec<SocketAddrV4> {
-    // OpenWhisk's clients take a host without a scheme for one of HTTPS.
     let Ok(uri) = url.parse::<Uri>() else { return Vec::new() };
     let Some(host) = uri.host() else { return Vec::new() };
+    // OpenWhisk's clients take a host without a scheme for one of HTTPS.
     let usual = if uri.scheme_str() == Some("http") { 80 } else { 443 };
-    let port = uri.port_u16().unwrap_or(usual);
-    let found = match (host, port).to_socket_addrs() {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(host, %error, "functions may not reach --api-host, which has no address");
-            return Vec::new();
-        }
-    };
-    let places = found.filter_map(|place| match place {
-        SocketAddr::V4(place) => Some(place),
-        SocketAddr::V6(_) => None,
-    });
-    places.filter(|place| !place.ip().is_loopback() && !place.ip().is_unspecified()).collect()
+    off_limits::places(host, uri.port_u16().unwrap_or(usual)).unwrap_or_else(|error| {
+        tracing::warn!(host, %error, "functions may not reach --api-host, which has no address");
+        Vec::new()
+    })
 }
 
 #[cfg(test)]

@@ -232,8 +232,12 @@ pub fn tls(settings: &Serve) -> anyhow::Result<Option<Tls>> {
 
 /// By which the server is called where it listens.
 pub fn url(settings: &Serve, address: SocketAddr) -> String {
-    let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
-    format!("{scheme}://{address}")
+    format!("{}://{address}", scheme(settings))
+}
+
+/// Of URLs by which the server is called.
+pub fn scheme(settings: &Serve) -> &'static str {
+    if settings.tls_cert.is_some() { "https" } else { "http" }
 }
 
 /// Of the sandbox, whose functions call back like this.

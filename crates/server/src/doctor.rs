@@ -4,8 +4,8 @@
 //! The sandbox is tried as a start of the server would try it, in a folder of
 //! its own, so beside a server that runs. Docker's daemon is asked for its version
 //! and for the kinds' images; where the settings name it, what a start makes there
-//! is made, under a name of its own, and removed. Nothing is decided here: whether a host will do is the backends'
-//! own answer.
+//! is made, under a name of its own, and removed. Nothing is decided here: whether a
+//! host will do is the backends' own answer.
 
 mod docker;
 mod report;
@@ -27,6 +27,14 @@ use crate::{
 
 /// Where it is looked whether the host forwards packets.
 const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+
+/// What containers reach, by what the settings say of it.
+const OUTSIDE: &str =
+    "nat: the outside and the API; nothing else of this host, no link-local address, no other container";
+const NOTHING: &str = "none: nothing";
+const EVERYTHING: &str = "host: ALL that this host reaches, its own services included";
+/// How Docker's containers are kept to it.
+const BY_RULES: &str = "by nftables rules for a bridge of the server's own";
 
 /// Looks, tells, and answers whether the backend that the settings name works.
 pub fn run(settings: &Doctor) -> anyhow::Result<bool> {
@@ -142,11 +150,9 @@ fn of_sandbox(settings: &Serve, survey: &Survey) -> Vec<Enforced> {
         "the server's own user on the host, another one inside"
     };
     let network = match settings.network {
-        Network::Nat => {
-            "nat: the outside and the API; nothing else of this host, no link-local address, no other container"
-        }
-        Network::None => "none: nothing",
-        Network::Host => "host: ALL that this host reaches, its own services included",
+        Network::Nat => OUTSIDE,
+        Network::None => NOTHING,
+        Network::Host => EVERYTHING,
     };
     let trees: Vec<String> = ["memory", "cpu", "pids"]
         .into_iter()
@@ -172,13 +178,9 @@ fn of_docker(settings: &Serve) -> Vec<Enforced> {
     let enforced = |what, how: &str| Enforced { what, how: how.to_owned() };
     let network = match (&settings.docker.docker_network, settings.network) {
         (Some(name), _) => format!("{name}: a network of yours, as it is"),
-        (None, Network::Nat) => {
-            "nat: the outside and the API; nothing else of this host, no link-local address, no other container, \
-                                 by nftables rules for a bridge of the server's own"
-                .to_owned()
-        }
-        (None, Network::None) => "none: nothing, by nftables rules for a bridge of the server's own".to_owned(),
-        (None, Network::Host) => "host: ALL that this host reaches, its own services included".to_owned(),
+        (None, Network::Nat) => format!("{OUTSIDE}, {BY_RULES}"),
+        (None, Network::None) => format!("{NOTHING}, {BY_RULES}"),
+        (None, Network::Host) => EVERYTHING.to_owned(),
     };
     vec![
         enforced("files", "the image, in a layer of its own; nothing of this host"),

@@ -13,7 +13,8 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, ToSocketAddrs},
+    io,
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs},
 };
 
 use crate::settings::{Network, Serve};
@@ -69,20 +70,25 @@ pub fn listed(hosts: &str) -> Vec<String> {
     each.filter(|host| !host.is_empty()).map(str::to_owned).collect()
 }
 
-/// The addresses of a host that are not this machine's loopback. Blocks.
+/// The addresses of a host.
 fn addresses(host: &str) -> Vec<Ipv4Addr> {
-    let found = match (host, 0).to_socket_addrs() {
-        Ok(found) => found,
+    match places(host, 0) {
+        Ok(places) => places.iter().map(|place| *place.ip()).collect(),
         Err(error) => {
             tracing::warn!(host, %error, "containers are not kept from a host that has no address");
-            return Vec::new();
+            Vec::new()
         }
-    };
-    let addresses = found.filter_map(|address| match address.ip() {
-        IpAddr::V4(address) => Some(address),
-        IpAddr::V6(_) => None,
+    }
+}
+
+/// Where a port of a host is for a container, which has IPv4 and a loopback of its
+/// own. Blocks for as long as this host's resolver does.
+pub fn places(host: &str, port: u16) -> io::Result<Vec<SocketAddrV4>> {
+    let found = (host, port).to_socket_addrs()?.filter_map(|place| match place {
+        SocketAddr::V4(place) => Some(place),
+        SocketAddr::V6(_) => None,
     });
-    addresses.filter(|address| !address.is_loopback() && !address.is_unspecified()).collect()
+    Ok(found.filter(|place| !place.ip().is_loopback() && !place.ip().is_unspecified()).collect())
 }
 
 #[cfg(test)]

@@ -118,8 +118,7 @@ fn compilers(docker: &Docker) -> usize {
 const GO: &str = "package main\n\nfunc Main(args map[string]any) map[string]any {\n\treturn args\n}\n";
 
 /// Go is compiled once for three cold starts at a time, in no network, and not again
-/// in the next life. What does not compile is
-/// told, and tried once.
+/// in the next life. What does not compile is told, and tried once.
 fn compiled_once(docker: &Docker, server: Server) -> Server {
     let guest = server.guest();
     guest.action("compiled", &json!({ "exec": { "kind": "go:1.20", "code": GO } }));

@@ -166,17 +166,12 @@ impl Subjects for Cosmos {
         let (rows, next) = self.subjects.step(after, RENEWED).await?;
         let mut renewed = Renewed { next, ..Renewed::default() };
         for row in rows {
-            let written = match held(&row.id, row.text.get()) {
+            renewed.count(match held(&row.id, row.text.get()) {
                 // Limits, and what is neither, have no keys.
                 Ok((document, _)) if !document.contains_key("namespaces") => Ok(false),
                 Ok(held) => self.renew_one(&row.id, held).await,
                 Err(error) => Err(error),
-            };
-            match written {
-                Ok(written) => renewed.written += u64::from(written),
-                Err(Error::Corrupt(name, _)) => renewed.left.push(name),
-                Err(failure) => return Err(failure),
-            }
+            })?;
         }
         Ok(renewed)
     }

@@ -169,15 +169,10 @@ impl Subjects for CouchDb {
         let step = scan::step(&self.subjects, after, RENEWED, read).await?;
         let mut renewed = Renewed { next: step.next, ..Renewed::default() };
         for item in step.items {
-            let written = match item {
+            renewed.count(match item {
                 Ok((id, document)) => self.renew_one(&id, document).await,
                 Err(error) => Err(error),
-            };
-            match written {
-                Ok(written) => renewed.written += u64::from(written),
-                Err(Error::Corrupt(name, _)) => renewed.left.push(name),
-                Err(failure) => return Err(failure),
-            }
+            })?;
         }
         Ok(renewed)
     }

@@ -64,3 +64,16 @@ pub struct Renewed {
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,
 }
+
+impl Renewed {
+    /// Counts one, of which is told whether it was written; one that no key
+    /// opens is left.
+    pub fn count(&mut self, written: Result<bool, Error>) -> Result<(), Error> {
+        match written {
+            Ok(written) => self.written += u64::from(written),
+            Err(Error::Corrupt(name, _)) => self.left.push(name),
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
+    }
+}

@@ -70,7 +70,6 @@ async fn a_container_counts_as_there_until_its_last_process_is_gone() {
     held.iter().for_each(|group| fs::create_dir(group).unwrap());
 
     let body = Body::adopt(child, Some(group), belongings).await.unwrap();
-    tokio::spawn(keep(body.clone()));
     body.bury();
     body.until(Life::Dead).await;
     let waited = time::timeout(Duration::from_secs(600), body.until(Life::Buried)).await;

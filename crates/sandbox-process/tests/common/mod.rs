@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
-use std::{ops::Deref, sync::Arc, time::Duration};
+use std::{ffi::OsStr, fs, ops::Deref, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::Value;
 use whisker_sandbox::{
@@ -35,6 +35,24 @@ pub fn sandbox_with(change: impl FnOnce(&mut Config)) -> Own {
     change(&mut config);
     let sandbox = Arc::new(ProcessSandbox::new(config).unwrap_or_else(|error| panic!("{error}")));
     Own { sandbox, folder }
+}
+
+/// The cgroups' folders of the sandboxes below a parent group, one in each tree.
+pub fn instances(parent: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    let parents = [PathBuf::from("/sys/fs/cgroup")].into_iter().chain(mounts).map(|mount| mount.join(parent));
+    let instances = parents.filter_map(|parent| fs::read_dir(parent).ok()).flatten().flatten();
+    instances.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+/// Processes of those containers of these sandboxes that are looked for by name,
+/// each as often as a tree lists it.
+pub fn processes(instances: &[PathBuf], of: impl Fn(&OsStr) -> bool) -> Vec<String> {
+    let containers = instances.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+    let lists = containers
+        .filter(|entry| of(&entry.file_name()))
+        .filter_map(|entry| fs::read_to_string(entry.path().join("cgroup.procs")).ok());
+    lists.flat_map(|list| list.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 pub fn start(kind: &str, memory_mb: u32) -> Start {

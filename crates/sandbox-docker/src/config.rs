@@ -1,11 +1,8 @@
 //! Settings of this backend.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddrV4},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use whisker_firewall::Reach;
 
 /// Stands for this host's address on the containers' network.
 pub const GATEWAY: &str = "${gateway}";
@@ -128,11 +125,6 @@ pub enum Network {
 pub struct Guarded {
     /// Whether there is a way out at all.
     pub outside: bool,
-    /// Networks besides those that containers cannot reach, such as `10.0.0.0/8`.
-    pub denied: Vec<String>,
-    /// Where the server's own API listens on this host, be it loopback: containers
-    /// reach it at the gateway, at the same port.
-    pub api: Option<SocketAddrV4>,
-    /// Places on this host that containers may reach all the same.
-    pub allowed: Vec<SocketAddrV4>,
+    /// Where containers may go.
+    pub reach: Reach,
 }

@@ -4,12 +4,13 @@ use std::{collections::HashMap, net::Ipv4Addr};
 
 use bollard::models::{NetworkCreateRequest, NetworkInspect};
 use tokio::task::spawn_blocking;
+use whisker_firewall::Firewall;
 
 use crate::{
     Config, Guarded, Network, Unavailable,
     confine::LABEL,
     daemon::{Daemon, Failed, LONG, SHORT},
-    guard::{Bounds, Guard},
+    guard,
 };
 
 /// A network, and what keeps containers in it.
@@ -22,7 +23,7 @@ pub(crate) struct Networking {
     /// Whether it is the operator's.
     foreign: bool,
     /// Stands as long as this value.
-    _guard: Option<Guard>,
+    _guard: Option<Firewall>,
 }
 
 impl Networking {
@@ -56,10 +57,7 @@ impl Networking {
         let subnet = subnet(&network)
             .ok_or_else(|| Unavailable::Network { name: name.clone(), said: "it has no IPv4 addresses".to_owned() })?;
         let (instance, guarded) = (instance.clone(), guarded.clone());
-        let set = spawn_blocking(move || {
-            let (instance, bridge, subnet) = (&instance, &bridge, &subnet);
-            Guard::set(&Bounds { instance, bridge, subnet, gateway, guarded: &guarded })
-        });
+        let set = spawn_blocking(move || guard::set(&instance, &bridge, &subnet, gateway, &guarded));
         let guard = set.await.unwrap_or_else(|_| Err(Unavailable::Guard { said: "it was interrupted".to_owned() }))?;
         Ok(Networking { name, gateway, foreign: false, _guard: Some(guard) })
     }

@@ -1,11 +1,8 @@
 //! Settings of this backend.
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddrV4},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
+
+use whisker_firewall::Reach;
 
 use crate::archive;
 
@@ -102,14 +99,8 @@ impl Default for Network {
 pub struct Nat {
     /// A private /16 for containers: its first two bytes are what counts.
     pub range: Ipv4Addr,
-    /// Networks that containers cannot reach, such as `10.0.0.0/8`, besides
-    /// the host's own addresses and link-local ones.
-    pub denied: Vec<String>,
-    /// Where the server's own API listens on this host, be it loopback: containers
-    /// reach it at the [gateway](Nat::gateway), at the same port.
-    pub api: Option<SocketAddrV4>,
-    /// Places on this host that containers may reach all the same.
-    pub allowed: Vec<SocketAddrV4>,
+    /// Where containers may go; the API, at the [gateway](Nat::gateway).
+    pub reach: Reach,
     /// Network namespaces kept ready for containers to come.
     pub spare: usize,
 }
@@ -124,6 +115,6 @@ impl Nat {
 
 impl Default for Nat {
     fn default() -> Nat {
-        Nat { range: Ipv4Addr::new(10, 213, 0, 0), denied: Vec::new(), api: None, allowed: Vec::new(), spare: 4 }
+        Nat { range: Ipv4Addr::new(10, 213, 0, 0), reach: Reach::default(), spare: 4 }
     }
 }

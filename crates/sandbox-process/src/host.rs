@@ -22,6 +22,7 @@ use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
 };
+use whisker_firewall::resolver;
 
 use crate::{catalog, seccomp};
 
@@ -233,21 +234,6 @@ fn lock(root: &Path) -> io::Result<File> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// The host's resolver settings. A name server on a loopback address cannot
-/// be reached from another network namespace; systemd keeps the real ones in
-/// a second file.
-pub(crate) fn resolver() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let own = read("/etc/resolv.conf");
-    if own.lines().any(|line| line.starts_with("nameserver 127.")) {
-        let behind = read("/run/systemd/resolve/resolv.conf");
-        if !behind.is_empty() {
-            return behind;
-        }
-    }
-    own
 }
 
 #[cfg(test)]

@@ -18,22 +18,25 @@
 //! having no capability there.
 
 mod namespace;
-mod rules;
 
 use std::{
-    io,
-    net::{Ipv4Addr, SocketAddrV4},
+    fs, io,
+    net::Ipv4Addr,
     os::fd::BorrowedFd,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use namespace::Namespace;
+use whisker_firewall::{Containers, Firewall, Link, Reach, name_servers, resolver};
 
-use crate::{Network, Unavailable, host, numbers::Numbers, thread::Maker, unavailable::find_program};
+use crate::{Network, Unavailable, numbers::Numbers, thread::Maker, unavailable::find_program};
 
 /// Used namespaces that are kept for containers to come, at most.
 const MOST_SPARE: usize = 64;
+
+/// Whether this host forwards packets.
+const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// Addresses for containers, which share one private /16.
 const ADDRESSES: u32 = 60_000;
@@ -59,13 +62,14 @@ pub(crate) struct Pool {
     wanted: usize,
     wiring: Arc<Wiring>,
     maker: Maker,
+    /// Stands as long as this value.
+    _firewall: Firewall,
 }
 
 /// What all namespaces of a sandbox have in common.
 #[derive(Debug)]
 struct Wiring {
     ip: PathBuf,
-    nft: PathBuf,
     instance: String,
     range: Ipv4Addr,
     /// Where this server's addresses begin.
@@ -73,8 +77,7 @@ struct Wiring {
     numbers: Numbers,
     mtu: u32,
     gateway: Ipv4Addr,
-    /// Where the API listens, which containers reach at the gateway.
-    api: Option<SocketAddrV4>,
+    reach: Reach,
 }
 
 impl Wiring {
@@ -100,6 +103,21 @@ impl Wiring {
     fn prefix(&self) -> String {
         format!("w{}-", self.instance)
     }
+
+    /// Sets the packet filter rules.
+    fn guard(&self, nft: PathBuf) -> io::Result<Firewall> {
+        let name_servers = name_servers(&resolver());
+        if name_servers.is_empty() {
+            tracing::warn!("no name server but on loopback: functions will not resolve names");
+        }
+        let containers = Containers {
+            interfaces: &format!("{}*", self.prefix()),
+            addresses: &self.network(),
+            gateway: Some(self.gateway),
+            link: Link::Cables,
+        };
+        Firewall::set(nft, format!("whisker_{}", self.instance), containers, &self.reach, &name_servers)
+    }
 }
 
 impl Networks {
@@ -110,23 +128,23 @@ impl Networks {
         if !root {
             return Err(Unavailable::NatNeedsRoot);
         }
+        let nft = find_program("nft").ok_or(Unavailable::NatNeeds("nft"))?;
         let [a, b, _, _] = nat.range.octets();
         let wiring = Arc::new(Wiring {
             ip: find_program("ip").ok_or(Unavailable::NatNeeds("ip"))?,
-            nft: find_program("nft").ok_or(Unavailable::NatNeeds("nft"))?,
             instance: instance.to_owned(),
             range: Ipv4Addr::new(a, b, 0, 0),
             first: first_index(instance, std::process::id()),
             numbers: Numbers::below(ADDRESSES),
             mtu: namespace::uplink_mtu(),
             gateway: nat.gateway(),
-            api: nat.api,
+            reach: nat.reach.clone(),
         });
         let refused = |error: io::Error| Unavailable::Nat { said: error.to_string() };
-        rules::set(&wiring, &name_servers(&host::resolver()), nat).map_err(refused)?;
-        rules::forward_packets().map_err(refused)?;
+        let firewall = wiring.guard(nft).map_err(refused)?;
+        forward_packets().map_err(refused)?;
         let maker = Maker::start("networks").map_err(refused)?;
-        let pool = Pool { spare: Arc::default(), wanted: nat.spare, wiring, maker };
+        let pool = Pool { spare: Arc::default(), wanted: nat.spare, wiring, maker, _firewall: firewall };
         let first = Namespace::make(&pool.wiring).map_err(refused)?;
         pool.spare().push(first);
         Ok(Networks::Nat(pool))
@@ -181,14 +199,6 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        if let Err(error) = rules::remove(&self.wiring) {
-            tracing::warn!(%error, "packet filter rules stay until the next start");
-        }
-    }
-}
-
 impl Lease {
     pub(crate) fn handle(&self) -> Option<BorrowedFd<'_>> {
         self.namespace.as_ref().map(Namespace::handle)
@@ -216,16 +226,14 @@ fn first_index(instance: &str, process: u32) -> u32 {
     (instance % ADDRESSES + (process % ADDRESSES) * 7919 % ADDRESSES) % ADDRESSES
 }
 
-/// Name servers that a container may ask, wherever they are: not those on
-/// loopback addresses, which from inside are the container's own.
-fn name_servers(resolver: &str) -> Vec<Ipv4Addr> {
-    let words = resolver.lines().filter_map(|line| line.strip_prefix("nameserver"));
-    let addresses: Vec<Ipv4Addr> = words.filter_map(|word| word.trim().parse().ok()).collect();
-    let reachable: Vec<Ipv4Addr> = addresses.iter().copied().filter(|address| !address.is_loopback()).collect();
-    if reachable.is_empty() {
-        tracing::warn!("no name server but on loopback: functions will not resolve names");
+/// Lets this host forward packets at all. Left on at the end: others may have
+/// come to rely on it.
+fn forward_packets() -> io::Result<()> {
+    if fs::read_to_string(FORWARD)?.trim() == "0" {
+        tracing::info!("switching on net.ipv4.ip_forward, without which containers reach nothing");
+        fs::write(FORWARD, "1")?;
     }
-    reachable
+    Ok(())
 }
 
 #[cfg(test)]
@@ -238,11 +246,5 @@ mod tests {
         firsts.sort_unstable();
         assert!(firsts.windows(2).all(|pair| pair[1] - pair[0] > 256), "{firsts:?}");
         assert!(firsts.iter().all(|first| *first < ADDRESSES));
-    }
-
-    #[test]
-    fn name_servers_on_loopback_cannot_be_asked() {
-        let text = "# a comment\nnameserver 127.0.0.53\nnameserver 10.1.2.3\nnameserver fd00::1\nsearch x\n";
-        assert_eq!(name_servers(text), [Ipv4Addr::new(10, 1, 2, 3)]);
     }
 }

@@ -13,6 +13,7 @@ use std::{
 use common::{python, sandbox_with};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use whisker_firewall::Reach;
 use whisker_sandbox_process::{Nat, Network};
 
 /// The address by which this host reaches the outside.
@@ -70,7 +71,9 @@ async fn nat_translates_to_the_hosts_own_address() {
 async fn denied_networks_are_out_of_reach() {
     let outside = outside::Outside::make();
     let denied = vec![format!("{}/32", outside.address())];
-    let sandbox = sandbox_with(|config| config.network = Network::Nat(Nat { denied, ..Nat::default() }));
+    let sandbox = sandbox_with(|config| {
+        config.network = Network::Nat(Nat { reach: Reach { denied, ..Reach::default() }, ..Nat::default() })
+    });
     let answer = python(&sandbox, &connects(&[(outside.address(), 7)])).await;
     assert_ne!(answer[outside.address()], "reached");
 }

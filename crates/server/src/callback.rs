@@ -9,6 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
 use hyper::Uri;
+use whisker_firewall::Reach;
 
 use crate::{
     configure::{scheme, url},
@@ -23,9 +24,9 @@ pub struct Callback {
     url: Option<String>,
     scheme: &'static str,
     /// Where the API listens, to be reached at the gateway.
-    pub api: Option<SocketAddrV4>,
+    api: Option<SocketAddrV4>,
     /// Places of this host to let containers reach.
-    pub allowed: Vec<SocketAddrV4>,
+    allowed: Vec<SocketAddrV4>,
 }
 
 impl Callback {
@@ -54,6 +55,11 @@ impl Callback {
     pub fn look_up(self) -> Self {
         let allowed = self.url.as_deref().map(places).unwrap_or_default();
         Self { allowed, ..self }
+    }
+
+    /// Where containers may go that are denied these networks.
+    pub fn reach(&self, denied: Vec<String>) -> Reach {
+        Reach { denied, api: self.api, allowed: self.allowed.clone() }
     }
 
     /// What functions are told, this being their gateway's address or a word

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use whisker_bus::ControllerId;
 use whisker_controller::Limits;
 use whisker_entity::{Allowance, LimitRange, LimitRanges, Manifest};
+use whisker_firewall::Reach;
 use whisker_pool::{KeepPolicy, Shape, Stem};
 use whisker_sandbox_process::Nat;
 use whisker_secrets::Seals;
@@ -245,9 +246,9 @@ pub fn sandbox(
     settings: &Serve,
     data_dir: &Path,
     callback: &Callback,
-    denied: Vec<String>,
+    reach: Reach,
 ) -> whisker_sandbox_process::Config {
-    let nat = Nat { denied, api: callback.api, allowed: callback.allowed.clone(), ..Nat::default() };
+    let nat = Nat { reach, ..Nat::default() };
     let api_host = callback.url(nat.gateway());
     let network = match settings.network {
         Network::Nat => whisker_sandbox_process::Network::Nat(nat),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use whisker_firewall::Reach;
 use whisker_sandbox_docker::{Config, GATEWAY, Guarded, Network, PullPolicy};
 
 use crate::{
@@ -71,19 +72,11 @@ const STARTS: usize = 64;
 const START: Duration = Duration::from_secs(60);
 
 /// Of the backend, whose functions call back like this.
-pub fn config(
-    settings: &Serve,
-    data_dir: &Path,
-    callback: &Callback,
-    denied: Vec<String>,
-    user_memory_mb: u64,
-) -> Config {
+pub fn config(settings: &Serve, data_dir: &Path, callback: &Callback, reach: Reach, user_memory_mb: u64) -> Config {
     let docker = &settings.docker;
     let network = match (&docker.docker_network, settings.network) {
         (Some(name), _) => Network::Named(name.clone()),
-        (None, settings::Network::Nat) => {
-            Network::Guarded(Guarded { outside: true, denied, api: callback.api, allowed: callback.allowed.clone() })
-        }
+        (None, settings::Network::Nat) => Network::Guarded(Guarded { outside: true, reach }),
         (None, settings::Network::None) => Network::Guarded(Guarded::default()),
         (None, settings::Network::Host) => Network::Open,
     };

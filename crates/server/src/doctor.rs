@@ -53,12 +53,12 @@ fn look(settings: &Serve) -> anyhow::Result<Report> {
     let survey = Survey::take();
     let folder = tempfile::Builder::new().prefix("whisker-doctor-").tempdir().context("cannot make a folder")?;
     let callback = Callback::here(settings, ([127, 0, 0, 1], settings.port).into()).look_up();
-    let denied = OffLimits::of(settings).look_up();
-    let tried = try_sandbox(configure::sandbox(settings, folder.path(), &callback, denied.clone()));
+    let reach = callback.reach(OffLimits::of(settings).look_up());
+    let tried = try_sandbox(configure::sandbox(settings, folder.path(), &callback, reach.clone()));
     let daemon = docker::ask(&settings.docker.docker_host);
     let asked = match daemon {
         Ok(_) => {
-            let config = crate::docker::config(settings, folder.path(), &callback, denied, 0);
+            let config = crate::docker::config(settings, folder.path(), &callback, reach, 0);
             ask_docker(config, settings.containers)?
         }
         Err(_) => Ok(Vec::new()),

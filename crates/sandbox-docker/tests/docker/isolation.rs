@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::TcpListener, process::Command};
 
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
+use whisker_firewall::Reach;
 use whisker_sandbox::{Sandbox, testing::contract};
 use whisker_sandbox_docker::{DockerSandbox, Guarded, Network};
 
@@ -133,8 +134,10 @@ def main(args):
 async fn neither_host_nor_neighbours_nor_metadata_are_within_reach() {
     for outside in [true, false] {
         let mut config = spawn_blocking(config).await.unwrap();
-        config.network =
-            Network::Guarded(Guarded { outside, denied: vec!["198.51.100.0/24".into()], ..Guarded::default() });
+        config.network = Network::Guarded(Guarded {
+            outside,
+            reach: Reach { denied: vec!["198.51.100.0/24".into()], ..Reach::default() },
+        });
         let filter = format!("label=whisker.instance={}", config.instance);
         let sandbox = DockerSandbox::connect(config).await.unwrap();
         // One for all, one for this host alone.

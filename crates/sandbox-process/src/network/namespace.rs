@@ -11,7 +11,9 @@ use std::{
     process, thread,
 };
 
-use super::{Wiring, rules::run};
+use whisker_firewall::order;
+
+use super::Wiring;
 use crate::{numbers::Number, spawn};
 
 /// Tries, when another server on this host has taken an address before us.
@@ -68,25 +70,21 @@ route add default via {gateway} dev eth0
             let handle = spawn::new_network_namespace()?;
             no_ipv6("all")?;
             no_ipv6("default")?;
-            run(&wiring.ip, &["-batch", "-"], &inside)?;
+            order(&wiring.ip, &["-batch", "-"], &inside)?;
             Ok(handle)
         };
         let gone = |_| Err(io::Error::other("a thread panicked"));
         thread::Builder::new().name("network".to_owned()).spawn_scoped(scope, enter)?.join().unwrap_or_else(gone)
     })?;
     no_ipv6(&cable)?;
-    if wiring.api.is_some_and(|api| api.ip().is_loopback()) {
-        // Packets that the rules lead to loopback may go there; all others that
-        // name it are rejected by them.
-        fs::write(format!("/proc/sys/net/ipv4/conf/{cable}/route_localnet"), "1")?;
-    }
+    wiring.reach.open_loopback(&cable)?;
     let outside = format!(
         "link set {cable} up
 addr add {gateway}/32 dev {cable}
 route add {address}/32 dev {cable}
 "
     );
-    run(&wiring.ip, &["-batch", "-"], &outside)?;
+    order(&wiring.ip, &["-batch", "-"], &outside)?;
     Ok(handle)
 }
 

@@ -82,11 +82,12 @@ impl Runs {
         };
         let look_up = move || (off_limits.look_up(), callback.look_up());
         let (denied, callback) = tokio::task::spawn_blocking(look_up).await.context("looking hosts up ended badly")?;
+        let reach = callback.reach(denied);
         let sandbox: Arc<dyn Sandbox> = match settings.containers {
             // Looking at what the host offers blocks for some milliseconds, which
             // the first requests need not wait for.
             Containers::Sandbox => {
-                let sandbox = configure::sandbox(settings, data_dir, &callback, denied);
+                let sandbox = configure::sandbox(settings, data_dir, &callback, reach);
                 Arc::new(
                     tokio::task::spawn_blocking(move || ProcessSandbox::new(sandbox))
                         .await
@@ -95,7 +96,7 @@ impl Runs {
                 )
             }
             Containers::Docker => {
-                let sandbox = docker::config(settings, data_dir, &callback, denied, user_memory_mb);
+                let sandbox = docker::config(settings, data_dir, &callback, reach, user_memory_mb);
                 config = docker::invoker(settings, config);
                 Arc::new(DockerSandbox::connect(sandbox).await.context("cannot have containers of Docker")?)
             }

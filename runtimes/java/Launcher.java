@@ -37,6 +37,7 @@ public final class Launcher {
     /** Longest log line; longer ones come in several. */
     private static final int LINE_BYTES = 16384;
 
+    private final Map<String, String> environment;
     private final InputStream orders;
     private final OutputStream frames;
     private volatile String activation = "0".repeat(32);
@@ -44,7 +45,8 @@ public final class Launcher {
     private final Log err = new Log('E');
     private Method action;
 
-    private Launcher() throws IOException {
+    private Launcher() throws IOException, ReflectiveOperationException {
+        environment = environment();
         // By their names, so that the descriptors can be taken away from user
         // code; Java puts the null device in the place of one that is closed.
         orders = new FileInputStream("/proc/self/fd/0");
@@ -55,8 +57,33 @@ public final class Launcher {
         System.setErr(new PrintStream(err, true, StandardCharsets.UTF_8));
     }
 
-    public static void main(String[] arguments) throws IOException {
-        new Launcher().serve();
+    public static void main(String[] arguments) throws Exception {
+        Launcher launcher = new Launcher();
+        // A container that was started ahead has time to load what actions need.
+        if (launcher.orders.available() == 0) {
+            launcher.rehearse();
+        }
+        launcher.serve();
+    }
+
+    /**
+     * Does once what an initialisation and a run do, which costs a hundred times what
+     * it costs the second time: classes are loaded and linked. Nothing is left of it.
+     */
+    private void rehearse() throws Exception {
+        JsonObject value = new JsonObject();
+        value.addProperty("name", "value");
+        JsonObject order = new JsonObject();
+        order.add("value", value);
+        order = JsonParser.parseString(order.toString()).getAsJsonObject();
+        URL here = Launcher.class.getProtectionDomain().getCodeSource().getLocation();
+        try (URLClassLoader loader = new URLClassLoader(new URL[] {here}, null)) {
+            Method method = Class.forName("Rehearsal", true, loader).getMethod("main", Object.class);
+            method.setAccessible(true);
+            method.invoke(null, order.get("value"));
+        }
+        System.out.print("line");
+        out.emit(new ByteArrayOutputStream());
     }
 
     private void serve() throws IOException {
@@ -111,7 +138,7 @@ public final class Launcher {
         String answer = "{\"ok\":true}";
         try {
             for (Map.Entry<String, JsonElement> variable : init.getAsJsonObject("env").entrySet()) {
-                export(variable.getKey(), variable.getValue().getAsString());
+                environment.put(variable.getKey(), variable.getValue().getAsString());
             }
             action = find(new File(init.get("folder").getAsString()), init.get("main").getAsString());
         } catch (Throwable failure) {
@@ -149,10 +176,12 @@ public final class Launcher {
     }
 
     private static void addJars(File folder, List<URL> places) throws IOException {
-        File[] jars = folder.listFiles((place, name) -> name.endsWith(".jar"));
-        if (jars != null) {
-            for (File jar : jars) {
-                places.add(jar.toURI().toURL());
+        String[] names = folder.list();
+        if (names != null) {
+            for (String name : names) {
+                if (name.endsWith(".jar")) {
+                    places.add(new File(folder, name).toURI().toURL());
+                }
             }
         }
     }
@@ -163,7 +192,7 @@ public final class Launcher {
         try {
             for (Map.Entry<String, JsonElement> member : order.entrySet()) {
                 if (!member.getKey().equals("value")) {
-                    export("__OW_" + member.getKey().toUpperCase(Locale.ROOT), member.getValue().getAsString());
+                    environment.put("__OW_" + member.getKey().toUpperCase(Locale.ROOT), member.getValue().getAsString());
                 }
             }
             Object result = action.invoke(null, order.get("value"));
@@ -214,13 +243,13 @@ public final class Launcher {
         }
     }
 
-    /** Sets a variable of this process as Java sees it, and as children will. */
+    /** The variables of this process as Java sees them, and as children will, to be set. */
     @SuppressWarnings("unchecked")
-    private static void export(String name, String value) throws ReflectiveOperationException {
+    private static Map<String, String> environment() throws ReflectiveOperationException {
         Map<String, String> shown = System.getenv();
         Field inner = Collections.unmodifiableMap(shown).getClass().getDeclaredField("m");
         inner.setAccessible(true);
-        ((Map<String, String>) inner.get(shown)).put(name, value);
+        return (Map<String, String>) inner.get(shown);
     }
 
     /** Stands where standard output or error was. */
@@ -276,4 +305,11 @@ public final class Launcher {
             }
         }
     }
+}
+
+/** An action for {@link Launcher} to rehearse with. */
+final class Rehearsal {
+    private Rehearsal() {}
+
+    public static void main(Object value) {}
 }

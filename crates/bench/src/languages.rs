@@ -41,7 +41,7 @@ const LOADED: Duration = Duration::from_secs(1);
 
 /// Measures all of them, and prints a table of its own.
 pub fn measure(settings: &Settings) -> anyhow::Result<()> {
-    table(settings, &Language::all()?, &server::builder)
+    table(settings, &Language::all()?, true, &server::builder)
 }
 
 /// The same in containers of a Docker daemon, for those of which an image can be
@@ -57,46 +57,56 @@ pub fn measure_on_docker(settings: &Settings) -> anyhow::Result<()> {
     });
     let names: Vec<&str> = languages.iter().map(|language| language.name.as_str()).collect();
     let builder = server::with_limits_away(Docker::shared().server(&names));
-    table(settings, &languages, &|| builder.clone())
+    table(settings, &languages, false, &|| builder.clone())
 }
 
+/// One backend's. A daemon has no `spares`: its containers are made for an image.
 #[expect(clippy::print_stdout, reason = "this is what the command answers")]
-fn table(settings: &Settings, languages: &[Language], builder: &dyn Fn() -> Builder) -> anyhow::Result<()> {
+fn table(
+    settings: &Settings,
+    languages: &[Language],
+    spares: bool,
+    builder: &dyn Fn() -> Builder,
+) -> anyhow::Result<()> {
     println!("In ms, p50 / p99 of {} calls each ({} warm ones).\n", CALLS * settings.rounds().len(), {
         3 * CALLS * WARM_CALLS * settings.rounds().len()
     });
-    println!("| language | bare start | none made | cold | prewarmed | warm | resumed |");
-    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let (none_made, line) = if spares { (" none made |", " --- |") } else { ("", "") };
+    println!("| language | bare start |{none_made} cold | prewarmed | warm | resumed |");
+    println!("| --- | --- |{line} --- | --- | --- | --- |");
     for language in languages {
         let mut times = Times::default();
         for _ in settings.rounds() {
-            if !round(language, builder, &mut times)? {
+            if !round(language, spares, builder, &mut times)? {
                 break;
             }
         }
         if times.warm.is_empty() {
             continue;
         }
-        let pair = |times: &[f64]| format!("{} / {}", show(median(times)), show(worst(times, 0.99)));
+        let pair = |times: &[f64]| format!(" {} / {} |", show(median(times)), show(worst(times, 0.99)));
         let Times { bare, made, cold, prewarmed, warm, resumed } = &times;
-        let calls = [made, cold, prewarmed, warm, resumed].map(|times| pair(times)).join(" | ");
-        println!("| {} | {} | {calls} |", language.name, show(median(bare)));
+        let none_made = if spares { pair(made) } else { String::new() };
+        let calls = [cold, prewarmed, warm, resumed].map(|times| pair(times)).concat();
+        println!("| {} | {} |{none_made}{calls}", language.name, show(median(bare)));
     }
     println!();
     Ok(())
 }
 
 /// Whether the language runs here.
-fn round(language: &Language, builder: &dyn Fn() -> Builder, times: &mut Times) -> anyhow::Result<bool> {
-    let making = builder().switch("--no-prewarm").flag("--spare-containers", "0").start();
-    if !language.runs_here(&making.guest()) {
+fn round(language: &Language, spares: bool, builder: &dyn Fn() -> Builder, times: &mut Times) -> anyhow::Result<bool> {
+    if spares {
+        let making = builder().switch("--no-prewarm").flag("--spare-containers", "0").start();
+        if language.runs_here(&making.guest()) {
+            first_calls(language, &making, First::Made, times)?;
+        }
+    }
+    let cold = builder().switch("--no-prewarm").start();
+    if !language.runs_here(&cold.guest()) {
         return Ok(false);
     }
     times.bare.push(language.bare_start_ms()?);
-    first_calls(language, &making, First::Made, times)?;
-    drop(making);
-    let cold = builder().switch("--no-prewarm").start();
-    language.runs_here(&cold.guest());
     first_calls(language, &cold, First::Cold, times)?;
     drop(cold);
     // One first call, and a container like it is kept ready for the next.

@@ -38,11 +38,11 @@ const REFUSED: u8 = 2;
 pub(crate) fn run(action: &Action) -> anyhow::Result<u8> {
     let mut input = serde_json::Deserializer::from_reader(BufReader::new(io::stdin().take(BODY_BYTES as u64)));
     let InitBody { value: init } = Deserialize::deserialize(&mut input).context("cannot read the code")?;
-    let code = init.decoded().context("cannot decode the code")?;
     if init.code.is_empty() {
         output::complain(answer::NO_CODE);
         return Ok(REFUSED);
     }
+    let (init, code) = init.decoded().context("cannot decode the code")?;
     match action.place(&init, code) {
         Ok(folder) => {
             write(Path::new(&folder), io::stdout().lock()).context("cannot hand out the program")?;

@@ -17,20 +17,21 @@ const LENIENT: GeneralPurpose =
 
 /// The body of `/init`.
 #[derive(Deserialize)]
-pub(crate) struct InitBody {
-    #[serde(default)]
-    pub value: Init,
+pub(crate) struct InitBody<'a> {
+    #[serde(default, borrow)]
+    pub value: Init<'a>,
 }
 
 /// What an action is.
 #[derive(Default, Deserialize)]
-pub(crate) struct Init {
+pub(crate) struct Init<'a> {
     #[serde(default)]
     pub name: String,
     #[serde(default)]
     pub main: String,
-    #[serde(default)]
-    pub code: String,
+    /// As long as the body, of which it should not need to be a copy.
+    #[serde(default, borrow)]
+    pub code: Cow<'a, str>,
     #[serde(default)]
     pub binary: bool,
     /// Whether the code is what a compiler made, which no compiler need look at again.
@@ -64,10 +65,14 @@ fn text(value: Value) -> String {
     }
 }
 
-impl Init {
-    /// Binary code; `None` for source text.
-    pub(crate) fn decoded(&self) -> Result<Option<Vec<u8>>, DecodeError> {
-        self.binary.then(|| LENIENT.decode(self.code.trim())).transpose()
+impl Init<'_> {
+    /// Apart from its body, of which binary code is taken out and decoded; there is
+    /// none beside source text.
+    pub(crate) fn decoded(self) -> Result<(Init<'static>, Option<Vec<u8>>), DecodeError> {
+        let Init { name, main, code, binary, compiled, env } = self;
+        let decoded = binary.then(|| LENIENT.decode(code.trim())).transpose()?;
+        let code = if binary { Cow::Borrowed("") } else { Cow::Owned(code.into_owned()) };
+        Ok((Init { name, main, code, binary, compiled, env }, decoded))
     }
 
     /// The activation that pays for the initialisation and owns its lines.
@@ -96,16 +101,14 @@ impl Init {
             activation: self.activation().to_string(),
             name: &self.name,
             main,
-            code: folder.is_none().then_some(&self.code),
+            code: folder.is_none().then_some(&*self.code),
             folder,
             concurrent,
             env: &self.env,
         };
         ended(serde_json::to_vec(&Line { init: body })?)
     }
-}
 
-impl Init {
     /// The line by which a launcher that is a shell becomes the program in this
     /// folder, which finds its variables set.
     pub(crate) fn handover(&self, folder: &str) -> Vec<u8> {
@@ -198,7 +201,7 @@ mod tests {
         let body: RunBody<'_> = serde_json::from_str("{}").unwrap();
         let line: Value = serde_json::from_slice(&body.line(body.activation(26)).unwrap()).unwrap();
         assert_eq!(line, json!({ "value": {}, "activation_id": format!("{:032x}", 26) }));
-        let init: InitBody = serde_json::from_str(r#"{"value":{"code":"x","env":{"A":null,"B":[1]}}}"#).unwrap();
+        let init: InitBody<'_> = serde_json::from_str(r#"{"value":{"code":"x","env":{"A":null,"B":[1]}}}"#).unwrap();
         let line: Value = serde_json::from_slice(&init.value.line(None, false).unwrap()).unwrap();
         assert_eq!(line["init"]["main"], "main");
         assert_eq!(line["init"]["env"], json!({ "A": "", "B": "[1]" }));

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    error::Error,
     fs, io,
     path::PathBuf,
     sync::{
@@ -11,7 +12,12 @@ use std::{
 };
 
 use http_body_util::{BodyExt, Limited};
-use hyper::{Method, Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Method, Request, StatusCode,
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync, task::spawn_blocking};
@@ -101,20 +107,20 @@ impl Proxy {
             ("/init" | "/run", _) => return answer::error(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed."),
             _ => return answer::error(StatusCode::NOT_FOUND, "Bad request."),
         };
-        let body = match Limited::new(request.into_body(), BODY_BYTES).collect().await {
-            Ok(body) => body.to_bytes(),
+        let body = match whole(request.into_body()).await {
+            Ok(body) => body,
             Err(error) => {
                 return answer::error(StatusCode::BAD_REQUEST, &format!("Error reading request body: {error}"));
             }
         };
         // To its end, also when the caller goes away: an order half given
         // cannot be taken back.
-        let answered = tokio::spawn(async move { if init { self.init(&body).await } else { self.run(&body).await } });
+        let answered = tokio::spawn(async move { if init { self.init(body).await } else { self.run(&body).await } });
         answered.await.unwrap_or_else(|_| answer::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error."))
     }
 
-    async fn init(&self, body: &[u8]) -> Answer {
-        let InitBody { value: init } = match serde_json::from_slice(body) {
+    async fn init(&self, body: Vec<u8>) -> Answer {
+        let InitBody { value: init } = match serde_json::from_slice(&body) {
             Ok(body) => body,
             Err(error) => return answer::unreadable(&error),
         };
@@ -125,12 +131,14 @@ impl Proxy {
         if init.code.is_empty() {
             return answer::error(StatusCode::FORBIDDEN, answer::NO_CODE);
         }
-        let code = match init.decoded() {
-            Ok(code) => code,
+        let (init, code) = match init.decoded() {
+            Ok(parts) => parts,
             Err(error) => {
                 return answer::error(StatusCode::BAD_REQUEST, &format!("cannot decode the request: {error}"));
             }
         };
+        // The container's memory is the action's, and unpacked code takes of it as well.
+        drop(body);
         if self.phase.compare_exchange(BLANK, BEGUN, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return answer::error(StatusCode::FORBIDDEN, answer::ONCE);
         }
@@ -144,7 +152,7 @@ impl Proxy {
         answer
     }
 
-    async fn load(&self, init: Init, code: Option<Vec<u8>>) -> Answer {
+    async fn load(&self, init: Init<'static>, code: Option<Vec<u8>>) -> Answer {
         let init = Arc::new(init);
         let placed = if code.is_none() && self.action.compiler.is_none() {
             Ok(None)
@@ -199,6 +207,20 @@ impl Proxy {
     }
 }
 
+/// All of a body, in one piece from the start: code may be half of what the
+/// container's memory holds.
+async fn whole(body: Incoming) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    let mut body = Limited::new(body, BODY_BYTES);
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(BODY_BYTES);
+    let mut bytes = Vec::with_capacity(announced.min(BODY_BYTES));
+    while let Some(frame) = body.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes)
+}
+
 /// A launcher that ended takes this process with it: its caller hears of that,
 /// and of nothing else.
 async fn silence() -> Answer {
@@ -208,7 +230,7 @@ async fn silence() -> Answer {
 impl Action {
     /// Unpacks code, or writes it as `exec`, and compiles what is source: the
     /// folder that holds what is to be run. Blocks.
-    pub(crate) fn place(&self, init: &Init, code: Option<Vec<u8>>) -> Result<String, Unloadable> {
+    pub(crate) fn place(&self, init: &Init<'_>, code: Option<Vec<u8>>) -> Result<String, Unloadable> {
         let host = |error: io::Error| Unloadable::Refused(format!("The action's code could not be written: {error}"));
         let source = self.folder.join("source");
         fs::create_dir_all(&source).map_err(host)?;

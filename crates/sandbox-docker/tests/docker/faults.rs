@@ -221,6 +221,28 @@ async fn a_bomb_of_ten_gigabytes_is_refused_in_little_memory() {
 }
 
 #[tokio::test]
+async fn code_may_be_a_third_of_the_memory() {
+    let sandbox = sandbox_with(|_| {}).await;
+    let archive = || {
+        let mut state = 1u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()
+        });
+        // Nothing that deflate makes smaller.
+        let noise: Vec<u8> = noise.take(40 << 20 >> 1).flat_map(|[first, second, ..]| [first, second]).collect();
+        Archive::default().file("__main__.py", ECHO).file("noise", noise).bytes()
+    };
+    let code = spawn_blocking(archive).await.unwrap();
+    assert!(code.len() > 40 << 20, "{}", code.len());
+    let container = sandbox.start(start(PYTHON, 128)).await.unwrap();
+    let end = container.init(contract::init(1, &Code::Binary(code.into())), PATIENCE).await.unwrap();
+    assert!(matches!(end, InitEnd::Ready), "{end:?}");
+    echoes(&*container).await;
+    container.destroy().await;
+}
+
+#[tokio::test]
 async fn a_missing_sentinel_is_told() {
     let sandbox = sandbox_with(|_| {}).await;
     // It has written one, so that more are expected.

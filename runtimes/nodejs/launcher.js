@@ -291,6 +291,7 @@ class Refusal extends Error {}
 
 async function load({ name, main, code, folder, env }) {
   if (!main || (!code && !folder)) throw new Refusal('Missing main/no code to execute.');
+  shareEnvironment();
   for (const key of Object.keys(env || {})) {
     const value = env[key];
     const text = typeof value === 'object' && value !== null ? stringify(value) : value;
@@ -363,6 +364,43 @@ function pick(exported, names) {
   return names.reduce((at, name) => (at === undefined || at === null ? undefined : at[name]), exported);
 }
 
+// ---- environment -----------------------------------------------------------
+
+/**
+ * Variables that each run has its own values of. The system is not told of these:
+ * the C library keeps whatever was set until the process ends, which is 200 bytes a
+ * run. Children of user code get them nevertheless, since Node.js gives them what
+ * `process.env` shows; threads of its own do not.
+ */
+const OF_A_RUN = new Set(['__OW_ACTIVATION_ID', '__OW_DEADLINE', '__OW_TRANSACTION_ID']);
+
+/** Has `process.env` show those and the system's, in which all others are set. */
+function shareEnvironment() {
+  const system = process.env;
+  const all = { ...system };
+  const shown = new Proxy(all, {
+    set(_, name, value, receiver) {
+      if (receiver !== shown) return Reflect.set(all, name, value, receiver);
+      if (OF_A_RUN.has(name)) {
+        all[name] = `${value}`;
+      } else {
+        system[name] = value;
+        all[name] = system[name];
+      }
+      return true;
+    },
+    defineProperty(_, name, descriptor) {
+      Object.defineProperty(system, name, descriptor);
+      all[name] = system[name];
+      return true;
+    },
+    deleteProperty(_, name) {
+      return delete system[name] && delete all[name];
+    },
+  });
+  process.env = shown;
+}
+
 // ---- runs ------------------------------------------------------------------
 
 /** Members of an order as environment variables: name by member, last value. */
@@ -373,7 +411,6 @@ function exportContext(order) {
   for (const key in order) {
     if (key === 'value') continue;
     const value = order[key];
-    // Setting a variable is a system-wide affair; most never change.
     if (exportedValues[key] === value || typeof value !== 'string') continue;
     exportedValues[key] = value;
     const name = variables[key] || (variables[key] = `__OW_${key.toUpperCase()}`);

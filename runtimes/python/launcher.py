@@ -345,6 +345,7 @@ class Runner:
         self.source = source
         self.loop = None
         self.exported = {}
+        self.environment = Environment()
 
     def run(self, order, activation):
         """Runs once; the frame that answers."""
@@ -372,12 +373,56 @@ class Runner:
         return self.loop.run_until_complete(result)
 
     def export(self, order):
-        """Sets ``__OW_*``. Setting costs a system-wide affair; most never change."""
+        """Sets ``__OW_*``. Setting is a system-wide affair; most never change."""
         exported = self.exported
         for key, value in order.items():
             if key != "value" and exported.get(key) != value:
                 exported[key] = value
-                os.environb[b"__OW_" + key.upper().encode()] = as_text(value).encode()
+                self.environment.set(b"__OW_" + key.upper().encode(), as_text(value).encode())
+
+
+class Environment:
+    """Variables that are set again and again.
+
+    The C library keeps whatever was set until the process ends, which is 200 bytes
+    a run. So a process that has run for a while has places of its own for them, and
+    writes over what is there. What it takes is not loaded by one that has not.
+    """
+
+    AT_FIRST = 1000
+    """Values that are set the usual way."""
+
+    def __init__(self):
+        self.count = 0
+        self.usual = True
+        self.places = {}
+        """By name and length of the value."""
+
+    def set(self, name, value):
+        if self.usual:
+            os.environb[name] = value
+            self.count += 1
+            self.usual = self.count != self.AT_FIRST or not self.load()
+            return
+        place = self.places.get((name, len(value)))
+        if place is None:
+            place = self.ctypes.create_string_buffer(name + b"=" + value)
+            self.places[name, len(value)] = place
+        else:
+            self.ctypes.memmove(self.ctypes.byref(place, len(name) + 1), value, len(value))
+        self.putenv(place)
+        os.environb._data[name] = value
+
+    def load(self):
+        """Whether this Python can do it."""
+        try:
+            import ctypes
+
+            self.putenv = ctypes.CDLL(None).putenv
+        except (ImportError, OSError, AttributeError):
+            return False
+        self.ctypes = ctypes
+        return hasattr(os.environb, "_data")
 
 
 class Overlap:

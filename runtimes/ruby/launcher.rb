@@ -39,6 +39,44 @@ module Whisker
   # Initialisation failed, for the reason given; details are in the log.
   class Refusal < StandardError; end
 
+  # Variables that are set again and again. The C library keeps whatever was set until
+  # the process ends, which is 200 bytes a run. So a process that has run for a while
+  # has places of its own for them, and writes over what is there. What that takes is
+  # not loaded by one that has not.
+  class Environment
+    # Values that are set the usual way.
+    AT_FIRST = 1000
+
+    def initialize
+      @count = 0
+      @usual = true
+      @places = {} # By name and length of the value.
+    end
+
+    def set(name, value)
+      if @usual
+        ENV[name] = value
+        @count += 1
+        @usual = @count != AT_FIRST || !load
+      else
+        place = @places[[name, value.bytesize]] ||= Fiddle::Pointer.malloc(name.bytesize + value.bytesize + 2)
+        text = "#{name}=#{value}\0"
+        place[0, text.bytesize] = text
+        @putenv.call(place)
+      end
+    end
+
+    private
+
+    # Whether this Ruby can do it.
+    def load
+      require 'fiddle'
+      @putenv = Fiddle::Function.new(Fiddle::Handle::DEFAULT['putenv'], [Fiddle::TYPE_VOIDP], Fiddle::TYPE_INT)
+    rescue LoadError, Fiddle::DLError
+      nil
+    end
+  end
+
   # One run, or the initialisation: owns the log lines written under it.
   class Owner
     attr_reader :id
@@ -305,7 +343,7 @@ module Whisker
         next if key == 'value' || @exported[key] == value
 
         @exported[key] = value
-        ENV["__OW_#{key.upcase}"] = text_of(value)
+        @environment.set("__OW_#{key.upcase}", text_of(value))
       end
     end
 
@@ -314,6 +352,7 @@ module Whisker
     # Takes orders until there are no more.
     def serve
       @exported = {}
+      @environment = Environment.new
       while (line = @orders.gets("\n"))
         order = read(line)
         next if order.nil?

@@ -4,9 +4,11 @@
 //! runtimes/README.md says; logs are what the program prints. A panic ends the
 //! process, and the platform starts another one.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::raw::{c_char, c_int};
 use std::os::unix::io::{AsRawFd, FromRawFd, RawFd};
 
 use serde_json::{json, Map, Value};
@@ -15,6 +17,7 @@ const NOT_A_RESULT: &str = "The action did not return a dictionary or array.";
 
 extern "C" {
     fn dup3(from: RawFd, to: RawFd, flags: i32) -> i32;
+    fn putenv(variable: *mut c_char) -> c_int;
 }
 
 /// `O_CLOEXEC`: the action's children have no business with the pipes.
@@ -29,6 +32,7 @@ fn main() {
     send(&mut frames, "", &json!({ "ok": true }));
     let mut orders = BufReader::with_capacity(1 << 16, orders);
     let mut line = Vec::new();
+    let mut environment = Environment::default();
     loop {
         line.clear();
         if orders.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
@@ -44,12 +48,31 @@ fn main() {
         let value = order.remove("value").unwrap_or_default();
         for (name, value) in &order {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            std::env::set_var(format!("__OW_{}", name.to_ascii_uppercase()), text);
+            environment.set(&format!("__OW_{}", name.to_ascii_uppercase()), &text);
         }
         let id = order.get("activation_id").and_then(Value::as_str).unwrap_or_default();
         let (head, answer) = answer(run(actions::main, value));
         let _ = std::io::stdout().flush();
         send(&mut frames, &format!("{} {} ", head, id), &answer);
+    }
+}
+
+/// Variables that are set again and again. The C library keeps whatever `setenv` was
+/// given until the process ends, which is 200 bytes a run; so they have places of
+/// their own, by name and length of the value, which are written over.
+#[derive(Default)]
+struct Environment(HashMap<(String, usize), Box<[u8]>>);
+
+impl Environment {
+    fn set(&mut self, name: &str, value: &str) {
+        if value.contains('\0') {
+            return;
+        }
+        let place = self.0.entry((name.to_owned(), value.len()));
+        let place = place.or_insert_with(|| format!("{name}={value}\0").into_bytes().into());
+        place[name.len() + 1..][..value.len()].copy_from_slice(value.as_bytes());
+        // SAFETY: the text has an end, and lives as long as the process.
+        unsafe { putenv(place.as_mut_ptr().cast()) };
     }
 }
 

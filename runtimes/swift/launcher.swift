@@ -55,13 +55,17 @@ private func serve(_ action: (Any, Data) throws -> Data?) -> Never {
     send(frames, "", Data("{\"ok\":true}".utf8))
     var text: UnsafeMutablePointer<CChar>?
     var room = 0
+    var variables: [String: UnsafeMutablePointer<CChar>] = [:]
     while true {
         let length = getline(&text, &room, orders)
         guard length > 0, let text = text else { exit(0) }
         let line = Data(bytes: text, count: length)
         guard let order = (try? JSONSerialization.jsonObject(with: line)) as? [String: Any] else { exit(70) }
         for (name, value) in order where name != "value" {
-            setenv("__OW_" + name.uppercased(), "\(value)", 1)
+            // The C library would keep whatever `setenv` was given until the end.
+            let variable = strdup("__OW_\(name.uppercased())=\(value)")
+            _ = putenv(variable!)
+            free(variables.updateValue(variable!, forKey: name))
         }
         let id = order["activation_id"] as? String ?? ""
         let value = order["value"] ?? [String: Any]()

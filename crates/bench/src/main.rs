@@ -12,6 +12,7 @@ mod accept;
 mod client;
 mod cluster;
 mod cold;
+mod crowd;
 mod density;
 mod depth;
 mod flat;
@@ -88,6 +89,8 @@ enum Part {
     Idle,
     /// Goal 6: a full store beside an empty one.
     Flat,
+    /// Goal 6: a thousand idle containers, which take 5 GB, beside none.
+    Crowd,
     /// Goal 7: sequences, and triggers with many rules.
     Depth,
     /// What the machine does without any server.
@@ -137,6 +140,7 @@ fn main() -> anyhow::Result<()> {
             Part::Neighbour => neighbour::measure(&settings, &mut report),
             Part::Idle => idle::measure(&settings, &binary, &mut report),
             Part::Flat => flat::measure(&settings, &mut report),
+            Part::Crowd => crowd::measure(&settings, &mut report),
             Part::Depth => depth::measure(&settings, &mut report),
             Part::Bare => floor::bare::measure(&settings, &mut report),
         }

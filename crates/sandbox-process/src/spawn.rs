@@ -411,16 +411,6 @@ unsafe fn become_program(context: &Context<'_>) -> Result<(), (Step, c_int)> {
             let bind = libc::MS_BIND;
             check(Step::Stage, libc::mount(folder.as_ptr(), place.as_ptr(), none, bind, ptr::null()))?;
         }
-        for (resource, value) in &plan.limits {
-            let limit = libc::rlimit64 { rlim_cur: *value, rlim_max: *value };
-            let mut now: libc::rlimit64 = std::mem::zeroed();
-            let get = libc::syscall(libc::SYS_prlimit64, 0, *resource, ptr::null::<u8>(), &raw mut now);
-            check(Step::Limit, c_int::try_from(get).unwrap_or(-1))?;
-            if now.rlim_max > *value {
-                let set = libc::syscall(libc::SYS_prlimit64, 0, *resource, &raw const limit, ptr::null::<u8>());
-                check(Step::Limit, c_int::try_from(set).unwrap_or(-1))?;
-            }
-        }
         if let Some(user) = plan.user {
             let none = ptr::null::<libc::gid_t>();
             check(Step::User, raw(libc::syscall(libc::SYS_setgroups, 0, none)))?;
@@ -440,6 +430,19 @@ unsafe fn become_program(context: &Context<'_>) -> Result<(), (Step, c_int)> {
         let rest = u32::try_from(context.first_free).unwrap_or(3);
         let close = libc::syscall(libc::SYS_close_range, rest, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
         check(Step::Descriptor, raw(close))?;
+
+        // Not before: until `exec` all that the server has open is open here too, and
+        // may be more than the program is to have.
+        for (resource, value) in &plan.limits {
+            let limit = libc::rlimit64 { rlim_cur: *value, rlim_max: *value };
+            let mut now: libc::rlimit64 = std::mem::zeroed();
+            let get = libc::syscall(libc::SYS_prlimit64, 0, *resource, ptr::null::<u8>(), &raw mut now);
+            check(Step::Limit, c_int::try_from(get).unwrap_or(-1))?;
+            if now.rlim_max > *value {
+                let set = libc::syscall(libc::SYS_prlimit64, 0, *resource, &raw const limit, ptr::null::<u8>());
+                check(Step::Limit, c_int::try_from(set).unwrap_or(-1))?;
+            }
+        }
 
         if plan.new_session {
             check(Step::Session, libc::setsid())?;

@@ -1,10 +1,13 @@
-//! What many runs leave in a process that lives on.
+//! What a long life brings: many runs in one process, many files in the server's.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
+use std::{fs::File, iter};
+
 use common::{PATIENCE, loaded, sandbox_with};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use whisker_sandbox::{Container, testing::contract};
 
@@ -95,4 +98,21 @@ async fn held(container: &dyn Container, number: u32) -> i64 {
     let id = contract::activation(number.into()).to_string();
     assert_eq!((answer[1].as_str(), answer[2].as_str()), (Some(&*id), Some(&*id)), "{answer}");
     answer[0].as_i64().unwrap()
+}
+
+/// A container may have a thousand, of which those that its server has are none.
+#[tokio::test]
+async fn containers_start_however_many_files_the_server_has_open() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+    let open: Vec<File> = iter::repeat_with(|| File::open("/dev/null").unwrap()).take(2_000).collect();
+    let sandbox = sandbox_with(|_| {});
+    let code = "import os, resource\ndef main(args):
+    return [len(os.listdir('/proc/self/fd')), *resource.getrlimit(resource.RLIMIT_NOFILE)]";
+    let container = loaded(&sandbox, "python:3.11", 128, code).await;
+    drop(open);
+    let answer = contract::answer(container.run(contract::run(2, &json!({})), PATIENCE).await);
+    assert!(answer[0].as_u64().unwrap() < 20, "{answer}");
+    assert_eq!((answer[1].as_u64(), answer[2].as_u64()), (Some(1024), Some(1024)));
+    container.destroy().await;
 }

@@ -17,6 +17,7 @@ mod numbers;
 mod observers;
 mod off_limits;
 mod one_length;
+mod open_files;
 mod patience;
 mod platform;
 mod preparing;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
 /// Runs a role until a signal ends it.
 fn run(settings: &Serve, role: impl AsyncFnOnce(CancellationToken) -> anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     telemetry::log(settings)?;
+    open_files::raise();
     // A wake-up across processors costs more than a warm run, and containers
     // need processors too: with all of them taken by the server's own threads,
     // a call on two processors was measured to cost a fifth more.

@@ -45,6 +45,10 @@ pub struct Config {
     pub processes: u32,
     /// Most open files and sockets of one process.
     pub open_files: u32,
+    /// Most bytes that a container writes to its own disk. Takes a daemon whose storage
+    /// has quotas (btrfs, zfs, overlay2 on XFS with `pquota`): another makes no
+    /// container. Does not count for images that only write to memory, as ours.
+    pub disk_bytes: Option<u64>,
     /// Capabilities that containers keep, of which all others are dropped.
     pub capabilities: Vec<String>,
     /// Most bytes of log that are kept for one activation until they are
@@ -84,6 +88,7 @@ impl Config {
             user_memory_mb: 2048,
             processes: 1024,
             open_files: 1024,
+            disk_bytes: None,
             capabilities: Vec::new(),
             log_cap_bytes: 11 << 20,
             artifacts: artifacts.into(),

@@ -71,6 +71,10 @@ pub(crate) fn body(
         network_mode: Some(network.to_owned()),
         dns: Some(config.dns.iter().map(ToString::to_string).collect()),
         readonly_rootfs: Some(read_only),
+        storage_opt: config
+            .disk_bytes
+            .filter(|_| !read_only)
+            .map(|bytes| HashMap::from([("size".to_owned(), bytes.to_string())])),
         // Files there count as memory of the container. Half of it, so that a
         // full disk is met before an exhausted memory.
         tmpfs: read_only.then(|| {
@@ -116,6 +120,19 @@ fn shares(all_mb: u64, own_mb: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_write_to_a_disk_is_limited() {
+        let mut config = Config::new("1", "{}", "/artifacts");
+        config.disk_bytes = Some(1 << 30);
+        let start = Start { kind: "any".to_owned(), memory_mb: 128, concurrent: false };
+        for read_only in [false, true] {
+            let manners = Manners { read_only, ..Manners::default() };
+            let body = body(&config, &Image::new("any"), "none", &start, manners);
+            let size = body.host_config.and_then(|host| host.storage_opt?.get("size").cloned());
+            assert_eq!(size.as_deref(), (!read_only).then_some("1073741824"));
+        }
+    }
 
     #[test]
     fn processors_are_shared_as_memory_is() {

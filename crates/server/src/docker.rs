@@ -13,7 +13,7 @@ use whisker_sandbox_docker::{Config, GATEWAY, Guarded, Network, PullPolicy};
 use crate::{
     callback::Callback,
     settings::{self, Serve},
-    units::duration,
+    units::{Size, duration},
 };
 
 /// Settings that count with `--containers docker` only.
@@ -47,6 +47,10 @@ pub struct Docker {
     /// Name servers of containers; may be given several times [default: the daemon's choice]
     #[arg(long, env = "WHISKER_DOCKER_DNS", value_delimiter = ',')]
     pub docker_dns: Vec<IpAddr>,
+    /// Most that a container of a foreign image writes to its disk, such as 1GB; takes a
+    /// daemon whose storage has quotas: btrfs, zfs, or overlay2 on XFS with pquota
+    #[arg(long, env = "WHISKER_DOCKER_DISK")]
+    pub docker_disk: Option<Size>,
     /// Capabilities that containers keep, such as CHOWN; all others are dropped
     #[arg(long, env = "WHISKER_DOCKER_CAPABILITIES", value_delimiter = ',')]
     pub docker_capabilities: Vec<String>,
@@ -99,6 +103,7 @@ pub fn config(settings: &Serve, data_dir: &Path, callback: &Callback, reach: Rea
         dns: docker.docker_dns.clone(),
         calls: docker.docker_calls,
         user_memory_mb,
+        disk_bytes: docker.docker_disk.map(|size| size.0),
         capabilities: docker.docker_capabilities.clone(),
         log_cap_bytes: settings.action_logs_max.0 + (1 << 20),
         environment: [("__OW_API_HOST".to_owned(), callback.url(GATEWAY))].into(),

@@ -182,8 +182,13 @@ fn of_docker(settings: &Serve) -> Vec<Enforced> {
         (None, Network::None) => format!("{NOTHING}, {BY_RULES}"),
         (None, Network::Host) => EVERYTHING.to_owned(),
     };
+    let disk = match settings.docker.docker_disk {
+        Some(size) => format!("{} MB in foreign images, if the daemon's storage has quotas", size.megabytes()),
+        None => "NOT limited in foreign images: see --docker-disk; ours write to memory".to_owned(),
+    };
     vec![
         enforced("files", "the image, in a layer of its own; nothing of this host"),
+        enforced("disk", &disk),
         enforced("limits", "memory, CPU share, number of processes and of open files, by the daemon's cgroups"),
         enforced("system calls", "the daemon's seccomp profile, dropped capabilities, no_new_privs"),
         enforced("network", &network),

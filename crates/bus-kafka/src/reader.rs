@@ -401,8 +401,7 @@ impl Work {
                     if self.empty.is_none() {
                         self.asked = 0;
                     }
-                    // Kafka's client has resumed them.
-                    self.paused = false;
+                    self.paused = !self.resumes();
                 }
                 Change::Revoked(parts) => {
                     tracing::info!(?parts, "Reading no more");
@@ -414,6 +413,13 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Has all partitions read on. Kafka's client keeps those paused that were when
+    /// they went, however long others had them.
+    fn resumes(&self) -> bool {
+        let resumed = self.consumer.assignment().and_then(|all| self.consumer.resume(&all));
+        resumed.inspect_err(|error| tracing::debug!(%error, "Reading could not be resumed")).is_ok()
     }
 
     /// Joins anew after it was given nothing. Brokers learn one after the other of

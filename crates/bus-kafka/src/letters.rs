@@ -23,7 +23,7 @@ use tokio::{sync::Notify, time::Instant};
 use whisker_bus::{ActivationMessage, Letter};
 use whisker_entity::ActivationId;
 
-use crate::{client, config::Config, envelope::PostRead, error::Error, meters, offsets::Offsets};
+use crate::{client, config::Config, envelope::PostRead, error::Error, flow::Flow, meters, offsets::Offsets};
 
 /// Longest that a poll waits: how soon the thread notices that it is to stop.
 const POLL: Duration = Duration::from_millis(100);
@@ -71,8 +71,11 @@ impl LetterBox {
     pub fn start(config: &Config, topic: &str) -> Result<LetterBox, Error> {
         let state = Arc::new(State::default());
         let settings = client::member(config, topic, None);
-        let consumer =
-            BaseConsumer::from_config_and_context(&settings, Context(Arc::clone(&state))).map_err(Error::Settings)?;
+        let consumer = BaseConsumer::from_config_and_context(
+            &settings,
+            Context { state: Arc::clone(&state), came: AtomicBool::new(false) },
+        )
+        .map_err(Error::Settings)?;
         consumer.subscribe(&[topic]).map_err(Error::Cluster)?;
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work { consumer, state: Arc::clone(&state), stop: Arc::clone(&stop), topic: topic.to_owned() };
@@ -140,7 +143,11 @@ impl Drop for LetterBox {
     }
 }
 
-struct Context(Arc<State>);
+struct Context {
+    state: Arc<State>,
+    /// Partitions have come since it was asked last.
+    came: AtomicBool,
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -156,12 +163,16 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(_) = rebalance {
-            // All of them, as is usual: what was not committed is another's.
-            let mut table = self.0.table();
-            table.offsets.clear();
-            table.held.clear();
-            table.queue.clear();
+        match rebalance {
+            Rebalance::Assign(_) => self.came.store(true, Ordering::SeqCst),
+            Rebalance::Revoke(_) => {
+                // All of them, as is usual: what was not committed is another's.
+                let mut table = self.state.table();
+                table.offsets.clear();
+                table.held.clear();
+                table.queue.clear();
+            }
+            Rebalance::Error(_) => {}
         }
     }
 }
@@ -176,17 +187,10 @@ struct Work {
 impl Work {
     fn run(self) {
         let mut committed = Instant::now();
-        let mut paused = false;
+        let mut flow = Flow::default();
         while !self.stop.load(Ordering::SeqCst) {
             let full = self.state.table().held.len() >= MOST;
-            if full != paused {
-                let all = self.consumer.assignment();
-                let changed = all.and_then(|all| match full {
-                    true => self.consumer.pause(&all),
-                    false => self.consumer.resume(&all),
-                });
-                paused = if changed.is_ok() { full } else { paused };
-            }
+            flow.pause(&self.consumer, full);
             match self.consumer.poll(POLL) {
                 None => {}
                 Some(Ok(message)) => {
@@ -195,6 +199,9 @@ impl Work {
                     self.take(message.partition(), message.offset(), payload);
                 }
                 Some(Err(error)) => tracing::debug!(%error, "No letters could be read for the moment"),
+            }
+            if self.consumer.context().came.swap(false, Ordering::SeqCst) {
+                flow.came(&self.consumer);
             }
             if committed.elapsed() >= COMMIT {
                 self.commit(CommitMode::Async);

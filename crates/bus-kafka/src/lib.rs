@@ -46,6 +46,7 @@ mod controller;
 mod envelope;
 mod error;
 mod events;
+mod flow;
 mod group;
 pub mod inbox;
 mod invoker;

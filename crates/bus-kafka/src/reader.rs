@@ -31,6 +31,7 @@ use crate::{
     config::Config,
     envelope::AgainRead,
     error::Error,
+    flow::Flow,
     group::Member,
     inbox::{Incoming, Part, Place, Room},
     listener, meters,
@@ -102,7 +103,7 @@ impl Reader {
             stop: Arc::clone(&stop),
             parts: BTreeMap::new(),
             new: Vec::new(),
-            paused: false,
+            flow: Flow::default(),
             last_message: Instant::now(),
             last_commit: Instant::now(),
             empty: None,
@@ -297,7 +298,7 @@ struct Work {
     parts: BTreeMap<Part, Mine>,
     /// Given to us, and not known yet how far they were read.
     new: Vec<Part>,
-    paused: bool,
+    flow: Flow,
     last_message: Instant,
     last_commit: Instant,
     /// When it was given nothing at all, and how often it has asked again.
@@ -379,7 +380,7 @@ impl Work {
                 Ok(consumer) => {
                     tracing::warn!("Kafka took this process for another one; it joins again");
                     self.consumer = Arc::new(consumer);
-                    self.paused = false;
+                    self.flow = Flow::default();
                     return true;
                 }
                 Err(error) => {
@@ -401,7 +402,7 @@ impl Work {
                     if self.empty.is_none() {
                         self.asked = 0;
                     }
-                    self.paused = !self.resumes();
+                    self.flow.came(&self.consumer);
                 }
                 Change::Revoked(parts) => {
                     tracing::info!(?parts, "Reading no more");
@@ -413,13 +414,6 @@ impl Work {
                 }
             }
         }
-    }
-
-    /// Has all partitions read on. Kafka's client keeps those paused that were when
-    /// they went, however long others had them.
-    fn resumes(&self) -> bool {
-        let resumed = self.consumer.assignment().and_then(|all| self.consumer.resume(&all));
-        resumed.inspect_err(|error| tracing::debug!(%error, "Reading could not be resumed")).is_ok()
     }
 
     /// Joins anew after it was given nothing. Brokers learn one after the other of
@@ -477,18 +471,8 @@ impl Work {
             Kind::Apart => Room::Apart,
             Kind::Retries => Room::Aside,
         };
-        let has_room = self.shared.inbox().has_room(what, !self.paused);
-        if has_room != self.paused {
-            return;
-        }
-        let changed = self.consumer.assignment().and_then(|all| match has_room {
-            true => self.consumer.resume(&all),
-            false => self.consumer.pause(&all),
-        });
-        match changed {
-            Ok(()) => self.paused = !has_room,
-            Err(error) => tracing::debug!(%error, "Reading could not be paused or resumed"),
-        }
+        let has_room = self.shared.inbox().has_room(what, !self.flow.is_paused());
+        self.flow.pause(&self.consumer, !has_room);
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) {

@@ -1,17 +1,12 @@
 //! Goal 6: the same calls beside a thousand idle containers and beside none, in turns.
 //!
-//! They are of Python, 4 MB each, each of an action of its own.
+//! They are of Python, 6 MB each, each of an action of its own.
 
 use std::thread;
 
 use serde_json::json;
 
-use crate::{
-    Settings,
-    client::Until,
-    report::{Figure, Report, Wanted},
-    server,
-};
+use crate::{Settings, beside::Beside, client::Until, report::Report, server};
 
 /// Idle containers.
 const CROWD: usize = 1_000;
@@ -46,18 +41,10 @@ pub fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
 
     let call = [server::invocation("hello", "blocking=true")];
     let length = Until::Passed(settings.length());
+    let beside = Beside { little: &alone, much: &crowded };
     for _ in settings.rounds() {
-        let wanted = Wanted::AtMostTimes(1.2);
-        let floor = server::load(&alone, &call, 1, 200).run(length)?;
-        let subject = server::load(&crowded, &call, 1, 200).run(length)?;
-        let what = "1,000 idle containers: warm call";
-        report.add(Figure { goal: 6, what, unit: "µs", wanted }, Some(floor.p50()), subject.p50());
-
-        let wanted = Wanted::AtLeastTimes(1.0 / 1.2);
-        let floor = server::load(&alone, &call, 16, 200).run(length)?;
-        let subject = server::load(&crowded, &call, 16, 200).run(length)?;
-        let what = "1,000 idle containers: warm calls, 16 connections";
-        report.add(Figure { goal: 6, what, unit: "/s", wanted }, Some(floor.rate()), subject.rate());
+        beside.time(report, "1,000 idle containers: warm call", (&call, &call), length)?;
+        beside.rate(report, "1,000 idle containers: warm calls, 16 connections", &call, length)?;
     }
     Ok(())
 }

@@ -18,12 +18,7 @@ use whisker_store::{
 };
 use whisker_store_embedded::{Config, Embedded};
 
-use crate::{
-    Settings,
-    client::Until,
-    report::{Figure, Report, Wanted},
-    server,
-};
+use crate::{Settings, beside::Beside, client::Until, report::Report, server};
 
 /// Records of one write while the store is filled.
 const BATCH: u64 = 512;
@@ -73,23 +68,13 @@ pub fn measure(settings: &Settings, report: &mut Report) -> anyhow::Result<()> {
     ];
 
     let length = Until::Passed(settings.length());
+    let beside = Beside { little: &few, much: &full };
     for _ in settings.rounds() {
-        let mut compare = |what, full_requests: &[Vec<u8>], few_requests: &[Vec<u8>], until| -> anyhow::Result<()> {
-            let floor = server::load(&few, few_requests, 1, 200).run(until)?;
-            let subject = server::load(&full, full_requests, 1, 200).run(until)?;
-            let wanted = Wanted::AtMostTimes(1.2);
-            report.add(Figure { goal: 6, what, unit: "µs", wanted }, Some(floor.p50()), subject.p50());
-            Ok(())
-        };
-        compare("full store: warm call", &call, &call, length)?;
+        beside.time(report, "full store: warm call", (&call, &call), length)?;
         for (what, of_full, of_few) in &reads {
-            compare(what, of_full, of_few, READS)?;
+            beside.time(report, what, (of_few, of_full), READS)?;
         }
-        let wanted = Wanted::AtLeastTimes(1.0 / 1.2);
-        let floor = server::load(&few, &call, 16, 200).run(length)?;
-        let subject = server::load(&full, &call, 16, 200).run(length)?;
-        let what = "full store: warm calls, 16 connections";
-        report.add(Figure { goal: 6, what, unit: "/s", wanted }, Some(floor.rate()), subject.rate());
+        beside.rate(report, "full store: warm calls, 16 connections", &call, length)?;
     }
     Ok(())
 }

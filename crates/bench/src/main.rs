@@ -9,6 +9,7 @@
 //! It needs the release binary `whisker` beside its own, or `WHISKER_BIN`.
 
 mod accept;
+mod beside;
 mod client;
 mod cluster;
 mod cold;
@@ -89,7 +90,7 @@ enum Part {
     Idle,
     /// Goal 6: a full store beside an empty one.
     Flat,
-    /// Goal 6: a thousand idle containers, which take 5 GB, beside none.
+    /// Goal 6: a thousand idle containers, which take 6 GB, beside none.
     Crowd,
     /// Goal 7: sequences, and triggers with many rules.
     Depth,

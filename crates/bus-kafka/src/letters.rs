@@ -71,11 +71,8 @@ impl LetterBox {
     pub fn start(config: &Config, topic: &str) -> Result<LetterBox, Error> {
         let state = Arc::new(State::default());
         let settings = client::member(config, topic, None);
-        let consumer = BaseConsumer::from_config_and_context(
-            &settings,
-            Context { state: Arc::clone(&state), came: AtomicBool::new(false) },
-        )
-        .map_err(Error::Settings)?;
+        let context = Context { state: Arc::clone(&state), came: AtomicBool::new(false) };
+        let consumer = BaseConsumer::from_config_and_context(&settings, context).map_err(Error::Settings)?;
         consumer.subscribe(&[topic]).map_err(Error::Cluster)?;
         let stop = Arc::new(AtomicBool::new(false));
         let work = Work { consumer, state: Arc::clone(&state), stop: Arc::clone(&stop), topic: topic.to_owned() };

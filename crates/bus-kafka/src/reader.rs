@@ -4,11 +4,13 @@
 //! what it commits it waits for. It reads only as far ahead as the inbox has
 //! room; meanwhile it goes on polling, so that the group keeps it.
 
+mod context;
+
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -16,16 +18,16 @@ use std::{
 };
 
 use rdkafka::{
-    ClientContext, Message as _, Offset, Statistics, TopicPartitionList,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
-    error::{KafkaError, KafkaResult},
+    Message as _, Offset, TopicPartitionList,
+    consumer::{CommitMode, Consumer as _},
+    error::KafkaError,
     message::BorrowedMessage,
     types::RDKafkaErrorCode,
 };
 use tokio::time::Instant;
 use whisker_bus::ActivationMessage;
 
+use self::context::{Change, Context, Progress, commit, exact_progress, unpoisoned};
 use crate::{
     client,
     config::Config,
@@ -149,8 +151,7 @@ struct Seat {
 
 impl Seat {
     fn take(&self, shared: &Arc<Shared>) -> Result<Member<Context>, Error> {
-        let (changes, ends, uncommitted) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let context = Context { shared: Arc::clone(shared), number: self.number, changes, ends, uncommitted };
+        let context = Context::new(shared, self.number);
         let settings = client::member(&self.config, &self.group, self.instance.as_deref());
         let consumer = Member::new(&settings, context).map_err(Error::Settings)?;
         consumer.join(&self.topics).map_err(Error::Cluster)?;
@@ -164,116 +165,6 @@ enum End {
     Stopped,
     /// The group knows its name as somebody else's.
     Fenced,
-}
-
-/// What happened to the assignment during a poll.
-enum Change {
-    Assigned(Vec<Part>),
-    Revoked(Vec<Part>),
-}
-
-/// What the consumer calls back, on the reader's own thread.
-struct Context {
-    shared: Arc<Shared>,
-    number: u64,
-    changes: Mutex<Vec<Change>>,
-    /// Ends of partitions, as the brokers said last.
-    ends: Mutex<BTreeMap<(String, i32), i64>>,
-    /// A commit that was not waited for has failed.
-    uncommitted: AtomicBool,
-}
-
-fn unpoisoned<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Context {
-    fn parts(&self, list: &TopicPartitionList) -> Vec<Part> {
-        let part = |topic: &str, partition| Part { reader: self.number, topic: topic.into(), partition };
-        list.elements().iter().map(|element| part(element.topic(), element.partition())).collect()
-    }
-}
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        client::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, "Kafka's client says: {reason}");
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let mut ends = unpoisoned(&self.ends);
-        for (name, topic) in statistics.topics {
-            for (number, partition) in topic.partitions {
-                if number >= 0 && partition.hi_offset >= 0 {
-                    ends.insert((name.clone(), number), partition.hi_offset);
-                }
-            }
-        }
-    }
-}
-
-impl ConsumerContext for Context {
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let change = match rebalance {
-            Rebalance::Assign(list) => Change::Assigned(self.parts(list)),
-            Rebalance::Revoke(list) => {
-                let parts = self.parts(list);
-                if !consumer.assignment_lost() {
-                    let exact = exact_progress(&self.shared, &parts);
-                    // Without it whoever reads on reads again what is done here.
-                    if let Err(error) = commit(consumer, &exact, CommitMode::Sync) {
-                        tracing::debug!(%error, "Progress could not be committed before a partition went");
-                    }
-                }
-                Change::Revoked(parts)
-            }
-            Rebalance::Error(error) => {
-                tracing::warn!(%error, "Partitions could not be shared out");
-                return;
-            }
-        };
-        unpoisoned(&self.changes).push(change);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(%error, "Progress was not committed; it is tried again");
-            self.uncommitted.store(true, Ordering::SeqCst);
-        }
-    }
-}
-
-/// How far a partition is done, and up to where it is or may be read.
-struct Progress<'a> {
-    part: &'a Part,
-    position: i64,
-    bound: i64,
-}
-
-/// Progress of partitions of which no more will be given out.
-fn exact_progress<'a>(shared: &Shared, parts: &'a [Part]) -> Vec<Progress<'a>> {
-    let inbox = shared.inbox();
-    let progress = parts.iter().filter_map(|part| {
-        let position = inbox.position(part)?;
-        Some(Progress { part, position, bound: inbox.given(part).max(position) })
-    });
-    progress.collect()
-}
-
-fn commit(consumer: &BaseConsumer<Context>, progress: &[Progress<'_>], mode: CommitMode) -> KafkaResult<()> {
-    if progress.is_empty() {
-        return Ok(());
-    }
-    let mut list = TopicPartitionList::new();
-    for Progress { part, position, bound } in progress {
-        let mut element = list.add_partition(&part.topic, part.partition);
-        element.set_offset(Offset::Offset(*position))?;
-        element.set_metadata(reads::metadata(*bound));
-    }
-    consumer.commit(&list, mode)
 }
 
 /// What nobody commits: the next time it is committed whatever it is.

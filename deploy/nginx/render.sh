@@ -19,7 +19,7 @@ cd "$(dirname "$0")"
 
 lines=""
 for controller in ${CONTROLLERS:-127.0.0.1:3233}; do
-    lines="$lines        server $controller max_fails=2 fail_timeout=10s;
+    lines="$lines        server $controller max_fails=2 fail_timeout=2s;
 "
 done
 connections=${CONNECTIONS:-16384}

@@ -8,13 +8,20 @@ use std::{
 
 use anyhow::Context;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use http_body_util::Full;
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::{self, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use whisker_controller::Controller;
@@ -32,6 +39,11 @@ use crate::{
 /// may idle: it is closed after that, so that slow ones cost nothing. Proxies
 /// must let theirs go sooner (deploy/nginx).
 const HEADERS_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long a server that ends keeps a proxy's idle connection, which serves
+/// one more request: closed from here while the proxy sends a POST, nobody could
+/// repeat that. NGINX lets its idle ones go after 5 s (deploy/nginx). Others
+/// have no second server to ask, and are closed at once.
+const PROXY_LETS_GO: Duration = Duration::from_secs(6);
 /// Bytes of headers that are parsed at all; the API refuses fewer with words.
 const HEADERS_MAX_BYTES: u32 = 96 * 1024;
 /// Pause after the kernel refused a connection, mostly for want of descriptors.
@@ -108,8 +120,8 @@ impl Listener {
         Ok(self.socket.local_addr()?)
     }
 
-    /// Serves until cancelled, then lets requests that are under way finish,
-    /// for as long as the caller waits.
+    /// Serves until cancelled, then refuses connections and lets requests that
+    /// are under way finish, for as long as the caller waits.
     pub async fn run<A: Answers>(self, answers: Arc<A>, cancel: CancellationToken) {
         let tasks = TaskTracker::new();
         loop {
@@ -124,38 +136,57 @@ impl Listener {
                 accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let seat = match self.proxies.trusts(peer.ip()) {
-                        true => Some(self.addresses.uncounted()),
-                        false => self.addresses.seat(peer.ip()),
-                    };
-                    let Some(seat) = seat else {
-                        metrics::counter!("listener_refused_total").increment(1);
-                        let tell = self.tls.is_none();
-                        tasks.spawn(async move {
-                            if tell {
-                                refuse(stream).await;
-                            }
-                            drop(place);
-                        });
-                        continue;
-                    };
-                    let (answers, proxies) = (answers.clone(), self.proxies.clone());
-                    let entry = Arc::new(Entry { answers, proxies, peer, tls: self.tls.clone() });
-                    let cancel = cancel.clone();
-                    tasks.spawn(async move {
-                        entry.serve(stream, cancel).await;
-                        drop((seat, place));
-                    });
-                }
+                Ok((stream, peer)) => self.take(stream, peer, place, &tasks, &answers, &cancel),
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
+        // The kernel took these already, maybe with a request: a reset would
+        // leave a proxy not knowing whether it was carried out.
+        while let Ok(place) = self.connections.clone().try_acquire_owned()
+            && let Some(Ok((stream, peer))) = self.socket.accept().now_or_never()
+        {
+            self.take(stream, peer, place, &tasks, &answers, &cancel);
+        }
+        // Closed before the requests end, or whoever connects meanwhile would
+        // wait for nothing; refused, a proxy asks the next server.
+        drop(self.socket);
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// Has a connection served, or refused if there are too many of its address.
+    fn take<A: Answers>(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+        tasks: &TaskTracker,
+        answers: &Arc<A>,
+        cancel: &CancellationToken,
+    ) {
+        let proxy = self.proxies.trusts(peer.ip());
+        let seat = if proxy { Some(self.addresses.uncounted()) } else { self.addresses.seat(peer.ip()) };
+        let Some(seat) = seat else {
+            metrics::counter!("listener_refused_total").increment(1);
+            let tell = self.tls.is_none();
+            tasks.spawn(async move {
+                if tell {
+                    refuse(stream).await;
+                }
+                drop(place);
+            });
+            return;
+        };
+        let (answers, proxies) = (answers.clone(), self.proxies.clone());
+        let entry = Arc::new(Entry { answers, proxies, peer, proxy, tls: self.tls.clone() });
+        let cancel = cancel.clone();
+        tasks.spawn(async move {
+            entry.serve(stream, cancel).await;
+            drop((seat, place));
+        });
     }
 }
 
@@ -182,6 +213,8 @@ struct Entry<A> {
     answers: Arc<A>,
     proxies: Arc<Proxies>,
     peer: SocketAddr,
+    /// Whether the peer is a proxy whose word is taken.
+    proxy: bool,
     tls: Option<Tls>,
 }
 
@@ -211,7 +244,10 @@ impl<A: Answers> Entry<A> {
     }
 
     async fn http1(&self, stream: impl AsyncRead + AsyncWrite + Unpin, cancel: CancellationToken) {
-        let service = service_fn(|request| self.answer(request));
+        let service = service_fn(|request| async {
+            let answer = self.answer(request).await;
+            answer.map(|answer| if cancel.is_cancelled() { farewell(answer) } else { answer })
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_TIMEOUT)
@@ -220,7 +256,7 @@ impl<A: Answers> Entry<A> {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = cancel.cancelled() => {
+            () = self.leave(&cancel) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -230,8 +266,16 @@ impl<A: Answers> Entry<A> {
         }
     }
 
+    /// Waits until a connection that idles is closed from here.
+    async fn leave(&self, cancel: &CancellationToken) {
+        cancel.cancelled().await;
+        if self.proxy {
+            tokio::time::sleep(PROXY_LETS_GO).await;
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, TurnedAway> {
-        if self.proxies.trusts(self.peer.ip()) && !self.answers.takes(request.uri().path()).await {
+        if self.proxy && !self.answers.takes(request.uri().path()).await {
             return Err(TurnedAway);
         }
         Ok(self.answer_anyone(request).await)
@@ -241,4 +285,10 @@ impl<A: Answers> Entry<A> {
         let client = self.proxies.client(self.peer.ip(), request.headers());
         self.answers.answer(request, client).await
     }
+}
+
+/// Says that this is the connection's last answer.
+fn farewell(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }

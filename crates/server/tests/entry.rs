@@ -4,13 +4,15 @@
 
 use std::{
     io::{ErrorKind, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
 use serde_json::{Value, json};
 use whisker_testkit::{Answer, Certificate, Client, GUEST, Nginx, Origin, Request, Server, Wire, base64, eventually};
 
@@ -282,6 +284,44 @@ fn no_read_fails_when_one_of_two_servers_is_killed() {
     });
     eprintln!("{} reads, none failed", read.load(Ordering::Relaxed));
     drop(stays);
+}
+
+/// As one whose machine is gone: what is sent to it is dropped.
+#[test]
+fn a_server_that_takes_no_connections_costs_time_and_no_request() {
+    let (away, _waiting) = takes_no_connections();
+    let server = behind_nginx();
+    server.guest().node("there", "function main(p) { return p }");
+    let nginx = Nginx::start(&[away, server.address()]);
+    let guest = guest(&nginx);
+    let began = Instant::now();
+    for n in 0..40 {
+        let what = if n % 2 == 0 { "GET" } else { "POST" };
+        let request = Request::new(what, guest.target("actions/there"));
+        let status = guest.send(&request).status();
+        assert!(matches!((what, status), ("GET", 200) | ("POST", 202)), "{what} {status}");
+    }
+    eprintln!("40 requests beside a server that takes none: {:?}", began.elapsed());
+}
+
+/// A port that connections wait for in vain, since its queue is full of these.
+fn takes_no_connections() -> (SocketAddr, Vec<OwnedFd>) {
+    let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    listen(&listener, 0).unwrap();
+    let address = getsockname(&listener).unwrap();
+    let address = SocketAddr::try_from(address).unwrap();
+    let mut held = vec![listener];
+    // The kernel takes one more than were asked for, or some.
+    loop {
+        match TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            Ok(stream) => held.push(stream.into()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+                return (address, held);
+            }
+        }
+    }
 }
 
 /// Row 27 of what the platform must survive.

@@ -1,10 +1,15 @@
 //! A server's life: it starts at once, says where it is, ends when asked, and
 //! comes back with everything.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
 
 use serde_json::json;
-use whisker_testkit::{Request, Server, eventually};
+use whisker_testkit::{Request, Server, Wire, eventually};
 
 const SLOW: &str = "function main() { return new Promise(done => setTimeout(() => done({ slept: true }), 2000)) }";
 
@@ -30,7 +35,7 @@ fn an_asked_server_finishes_what_runs() {
     let guest = server.guest();
     guest.node("slow", SLOW);
     let waiting = guest.clone();
-    let call = std::thread::spawn(move || waiting.invoke("slow", &json!({})));
+    let call = thread::spawn(move || waiting.invoke("slow", &json!({})));
     // The answer of a request that waits is what a shutdown must not lose.
     eventually(Duration::from_secs(10), || match server.anyone().get("/activation/count").text().as_str() {
         "1" => Ok(()),
@@ -39,6 +44,36 @@ fn an_asked_server_finishes_what_runs() {
     server.terminate();
     let response = call.join().expect("the call is answered");
     assert_eq!(response.expect(200)["response"]["result"], json!({"slept": true}));
+    let stopped = server.wait();
+    assert!(stopped.status.success(), "{:?}\n{}", stopped.status, stopped.output);
+}
+
+/// What a proxy needs so that no request of its is lost: a connection that can
+/// be refused is, and one that was kept open is closed by an answer that says so.
+#[test]
+fn a_server_that_ends_refuses_connections_and_answers_on_those_of_a_proxy() {
+    const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: api.test\r\n\r\n";
+    let server = Server::builder().flag("--trusted-proxy", "127.0.0.1").start();
+    let guest = server.guest();
+    guest.node("slow", SLOW);
+    let mut kept = Wire::open(server.address()).expect("it listens");
+    kept.send(PING).expect("it is open");
+    assert!(kept.answer(false).expect("an answer").keeps_alive());
+    let call = thread::spawn(move || guest.invoke("slow", &json!({})));
+    eventually(Duration::from_secs(10), || match server.anyone().get("/activation/count").text().as_str() {
+        "1" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+    server.terminate();
+    eventually(Duration::from_secs(10), || match TcpStream::connect(server.address()) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(!call.is_finished(), "connections are refused while requests still end");
+    kept.send(PING).expect("it is kept open");
+    let last = kept.answer(false).expect("an answer");
+    assert_eq!((last.status, last.keeps_alive()), (200, false));
+    call.join().expect("the call is answered").expect(200);
     let stopped = server.wait();
     assert!(stopped.status.success(), "{:?}\n{}", stopped.status, stopped.output);
 }
@@ -72,7 +107,7 @@ fn requests_and_runs_share_one_grace() {
     let guest = server.guest();
     guest.node("endless", "function main() { for (;;); }");
     guest.accept("endless", &json!({}));
-    let waiting = std::thread::spawn(move || guest.try_send(&request(&guest)).map(|answer| answer.status()));
+    let waiting = thread::spawn(move || guest.try_send(&request(&guest)).map(|answer| answer.status()));
     let guest = server.guest();
     eventually(Duration::from_secs(30), || match guest.get("/activation/count").json() {
         count if count == json!(2) => Ok(()),

@@ -29,6 +29,7 @@ mod cosmos;
 mod couchdb;
 mod docker;
 mod eventually;
+mod failure;
 mod invoke;
 mod kafka;
 mod nginx;

@@ -13,7 +13,7 @@ use std::{
 use rustix::process::{Pid, Resource, Signal, getrlimit, kill_process};
 use tempfile::TempDir;
 
-use crate::{Certificate, Origin, eventually};
+use crate::{Certificate, Origin, eventually, failure};
 
 /// The name that certificates for it must have, and `*.` this.
 const HOST: &str = "api.test";
@@ -119,11 +119,11 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        failure::tell("NGINX's last lines", || {
             let logs = self.logs();
             let last: Vec<&str> = logs.lines().rev().take(40).collect();
-            eprintln!("NGINX's last lines:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
-        }
+            last.into_iter().rev().collect::<Vec<_>>().join("\n")
+        });
         // The master ends its workers; killed itself, it could not.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);

@@ -19,7 +19,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{Client, GUEST, SYSTEM, eventually, eventually::nap};
+use crate::{Client, GUEST, SYSTEM, eventually, eventually::nap, failure};
 
 /// Longest that a start may take before the test fails. A start is much
 /// quicker; machines that run tests are busy.
@@ -150,6 +150,7 @@ impl Builder {
 
     #[track_caller]
     fn start_when(&self, words: &'static str) -> Server {
+        failure::watch();
         let start = Instant::now();
         let mut child = self.spawn();
         let output = Arc::new(Output::default());
@@ -367,9 +368,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if thread::panicking() {
-            eprintln!("the server's output:\n{}", self.output());
-        }
+        failure::tell("the server's output", || self.output());
         if matches!(self.child.try_wait(), Ok(None)) {
             // One that hangs hears nothing.
             self.thaw();

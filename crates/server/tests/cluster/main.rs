@@ -223,8 +223,8 @@ fn controllers_are_replaced_one_after_the_other_and_no_read_fails() {
             assert!(stopped.status.success(), "{}", stopped.output);
             load.accept_more(50);
             cluster.start_controller(index);
-            // NGINX leaves a server that failed alone for ten seconds: the next
-            // one must not go before it has found this one again.
+            // NGINX leaves a server that failed alone for a while: the next one
+            // must not go before it has found this one again.
             eventually(SETTLED, || match posts_served(cluster.controller(index)) {
                 0 => Err("NGINX sends it nothing".to_owned()),
                 _ => Ok(()),
@@ -232,7 +232,6 @@ fn controllers_are_replaced_one_after_the_other_and_no_read_fails() {
         }
     });
     settle(&guest, &load, &tally, "a rolling restart of controllers");
-    // A POST on a connection that is just being closed cannot be repeated.
     assert!(load.refused().len() <= 5, "OpenWhisk's bar: {:?}", load.refused());
 }
 

@@ -5,8 +5,8 @@
 //! With `WHISKER_COMPILE=stdin` in its environment the proxy listens to nobody
 //! and starts no launcher. It reads the body of an `/init` from its standard
 //! input, which need not end with it, and writes what `/init` would have run, as
-//! a gzipped tar, to its standard output. That is binary code again, to be sent
-//! as `compiled`. What the compiler said goes to standard error.
+//! a tar, to its standard output. That is binary code again, to be sent as
+//! `compiled`. What the compiler said goes to standard error.
 
 use std::{
     io::{self, BufReader, BufWriter, Read, Write},
@@ -14,7 +14,6 @@ use std::{
 };
 
 use anyhow::Context;
-use flate2::{Compression, write::GzEncoder};
 use serde::Deserialize;
 
 use crate::{
@@ -60,11 +59,11 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<u8> {
 }
 
 /// Writes what is in a folder. It is read once for each container, so that time
-/// to unpack it counts for more than bytes.
+/// to unpack it counts for more than bytes, and it is not compressed.
 fn write(folder: &Path, to: impl Write) -> io::Result<()> {
-    let mut tar = tar::Builder::new(GzEncoder::new(BufWriter::new(to), Compression::fast()));
+    let mut tar = tar::Builder::new(BufWriter::new(to));
     // They are looked at, as all of it is, where it is unpacked.
     tar.follow_symlinks(false);
     tar.append_dir_all(".", folder)?;
-    tar.into_inner()?.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.flush()
+    tar.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?.flush()
 }

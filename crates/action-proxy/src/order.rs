@@ -7,6 +7,7 @@ use base64::{
     alphabet::STANDARD,
     engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
 };
+use hyper::body::Bytes;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 use whisker_entity::ActivationId;
@@ -34,7 +35,8 @@ pub(crate) struct Init<'a> {
     pub code: Cow<'a, str>,
     #[serde(default)]
     pub binary: bool,
-    /// Whether the code is what a compiler made, which no compiler need look at again.
+    /// Whether the code is what a compiler made: a tar, which no compiler need look
+    /// at again.
     #[serde(default)]
     pub compiled: bool,
     #[serde(default, deserialize_with = "texts")]
@@ -68,11 +70,16 @@ fn text(value: Value) -> String {
 impl Init<'_> {
     /// Apart from its body, of which binary code is taken out and decoded; there is
     /// none beside source text.
-    pub(crate) fn decoded(self) -> Result<(Init<'static>, Option<Vec<u8>>), DecodeError> {
+    pub(crate) fn decoded(self) -> Result<(Init<'static>, Option<Bytes>), DecodeError> {
+        let decoded = self.binary.then(|| LENIENT.decode(self.code.trim())).transpose()?.map(Bytes::from);
+        Ok((self.apart(), decoded))
+    }
+
+    /// Apart from its body, and without binary code.
+    pub(crate) fn apart(self) -> Init<'static> {
         let Init { name, main, code, binary, compiled, env } = self;
-        let decoded = binary.then(|| LENIENT.decode(code.trim())).transpose()?;
         let code = if binary { Cow::Borrowed("") } else { Cow::Owned(code.into_owned()) };
-        Ok((Init { name, main, code, binary, compiled, env }, decoded))
+        Init { name, main, code, binary, compiled, env }
     }
 
     /// The activation that pays for the initialisation and owns its lines.

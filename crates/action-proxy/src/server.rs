@@ -14,7 +14,8 @@ use std::{
 use http_body_util::{BodyExt, Limited};
 use hyper::{
     Method, Request, StatusCode,
-    body::{Body, Incoming},
+    body::{Body, Bytes, Incoming},
+    header::CONTENT_TYPE,
     server::conn::http1,
     service::service_fn,
 };
@@ -30,6 +31,9 @@ use crate::{
     order::{Init, InitBody, RunBody},
     output,
 };
+
+/// What an initialisation is whose binary code follows it as it is.
+const BYTES: &str = "application/octet-stream";
 
 /// Longest body: the longest code of OpenWhisk as base64, and parameters.
 pub(crate) const BODY_BYTES: usize = 128 << 20;
@@ -101,6 +105,7 @@ pub(crate) async fn run(listener: TcpListener, launcher: Arc<Launcher>, action: 
 impl Proxy {
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let bytes = request.headers().get(CONTENT_TYPE).is_some_and(|given| given == BYTES);
         let init = match (path.as_str(), &method) {
             ("/init", &Method::POST) => true,
             ("/run", &Method::POST) => false,
@@ -115,8 +120,40 @@ impl Proxy {
         };
         // To its end, also when the caller goes away: an order half given
         // cannot be taken back.
-        let answered = tokio::spawn(async move { if init { self.init(body).await } else { self.run(&body).await } });
+        let answered = tokio::spawn(async move {
+            match (init, bytes) {
+                (true, true) => self.init_bytes(body.into()).await,
+                (true, false) => self.init(body).await,
+                (false, _) => self.run(&body).await,
+            }
+        });
         answered.await.unwrap_or_else(|_| answer::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error."))
+    }
+
+    /// Whether it is too late for an initialisation.
+    fn refusal(&self) -> Option<Answer> {
+        if self.phase.load(Ordering::Acquire) == BLANK {
+            return None;
+        }
+        output::complain(&format!("{}\n", answer::ONCE));
+        Some(answer::error(StatusCode::FORBIDDEN, answer::ONCE))
+    }
+
+    /// An initialisation whose binary code follows it as it is: a line of JSON
+    /// without code, and the code.
+    async fn init_bytes(&self, mut code: Bytes) -> Answer {
+        let line = code.split_to(code.iter().position(|byte| *byte == b'\n').map_or(code.len(), |end| end + 1));
+        let init = match serde_json::from_slice(&line) {
+            Ok(InitBody { value: init }) => Init { binary: true, ..init }.apart(),
+            Err(error) => return answer::unreadable(&error),
+        };
+        if let Some(refusal) = self.refusal() {
+            return refusal;
+        }
+        if code.is_empty() {
+            return answer::error(StatusCode::FORBIDDEN, answer::NO_CODE);
+        }
+        self.begin(init, Some(code)).await
     }
 
     async fn init(&self, body: Vec<u8>) -> Answer {
@@ -124,9 +161,8 @@ impl Proxy {
             Ok(body) => body,
             Err(error) => return answer::unreadable(&error),
         };
-        if self.phase.load(Ordering::Acquire) != BLANK {
-            output::complain(&format!("{}\n", answer::ONCE));
-            return answer::error(StatusCode::FORBIDDEN, answer::ONCE);
+        if let Some(refusal) = self.refusal() {
+            return refusal;
         }
         if init.code.is_empty() {
             return answer::error(StatusCode::FORBIDDEN, answer::NO_CODE);
@@ -139,6 +175,10 @@ impl Proxy {
         };
         // The container's memory is the action's, and unpacked code takes of it as well.
         drop(body);
+        self.begin(init, code).await
+    }
+
+    async fn begin(&self, init: Init<'static>, code: Option<Bytes>) -> Answer {
         if self.phase.compare_exchange(BLANK, BEGUN, Ordering::AcqRel, Ordering::Acquire).is_err() {
             return answer::error(StatusCode::FORBIDDEN, answer::ONCE);
         }
@@ -152,7 +192,7 @@ impl Proxy {
         answer
     }
 
-    async fn load(&self, init: Init<'static>, code: Option<Vec<u8>>) -> Answer {
+    async fn load(&self, init: Init<'static>, code: Option<Bytes>) -> Answer {
         let init = Arc::new(init);
         let placed = if code.is_none() && self.action.compiler.is_none() {
             Ok(None)
@@ -230,13 +270,18 @@ async fn silence() -> Answer {
 impl Action {
     /// Unpacks code, or writes it as `exec`, and compiles what is source: the
     /// folder that holds what is to be run. Blocks.
-    pub(crate) fn place(&self, init: &Init<'_>, code: Option<Vec<u8>>) -> Result<String, Unloadable> {
+    pub(crate) fn place(&self, init: &Init<'_>, code: Option<Bytes>) -> Result<String, Unloadable> {
         let host = |error: io::Error| Unloadable::Refused(format!("The action's code could not be written: {error}"));
         let source = self.folder.join("source");
         fs::create_dir_all(&source).map_err(host)?;
         match code {
-            Some(code) => archive::place(&code, &source, Limits::default())
-                .map_err(|refused| Unloadable::Refused(refused.to_string()))?,
+            Some(code) => {
+                let placed = match init.compiled {
+                    true => archive::place_tar(&code[..], &source, Limits::default()),
+                    false => archive::place(&code, &source, Limits::default()),
+                };
+                placed.map_err(|refused| Unloadable::Refused(refused.to_string()))?;
+            }
             None => compile::write_source(&source, &init.code).map_err(host)?,
         }
         let folder = match &self.compiler {

@@ -61,9 +61,15 @@ impl Proxy {
 
     /// Status and body; `None` if it hung up.
     fn sends(&self, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+        self.sends_a("application/json", method, path, body.as_bytes())
+    }
+
+    fn sends_a(&self, media_type: &str, method: &str, path: &str, body: &[u8]) -> Option<(u16, Value)> {
         let mut connection = self.connection();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        connection.write_all(request.as_bytes()).unwrap();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: {media_type}\r\n");
+        connection.write_all(format!("{head}Content-Length: {}\r\n\r\n", body.len()).as_bytes()).unwrap();
+        // It may answer, and hang up, before it has read all.
+        let _ = connection.write_all(body);
         let mut reader = BufReader::new(connection);
         let mut head = Vec::new();
         loop {
@@ -85,6 +91,12 @@ impl Proxy {
 
     fn posts(&self, path: &str, body: &Value) -> (u16, Value) {
         self.sends("POST", path, &body.to_string()).unwrap()
+    }
+
+    /// An initialisation with binary code as it is.
+    fn init_bytes(&self, init: &Value, code: &[u8]) -> (u16, Value) {
+        let body = [init.to_string().as_bytes(), b"\n", code].concat();
+        self.sends_a("application/octet-stream", "POST", "/init", &body).unwrap()
     }
 
     fn init(&self, code: &str) -> (u16, Value) {
@@ -171,16 +183,21 @@ fn a_failed_init_ends_the_log() {
     assert_eq!(stderr.last().unwrap(), END);
 }
 
-#[test]
-fn archives_are_unpacked_and_run_where_they_are() {
+/// A zip whose action answers with what its other files have.
+fn archive() -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.zip");
     let script = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1], 'w')\n\
                   z.writestr('__main__.py', 'import other\\ndef main(args):\\n    return {\"text\": open(\"data/x\").read() + other.y}')\n\
                   z.writestr('other.py', 'y = \"z\"')\nz.writestr('data/x', 'x')\nz.close()\n";
     assert!(Command::new("python3").args(["-c", script]).arg(&path).status().unwrap().success());
-    let code = STANDARD.encode(std::fs::read(path).unwrap());
+    std::fs::read(path).unwrap()
+}
+
+#[test]
+fn archives_are_unpacked_and_run_where_they_are() {
     let proxy = Proxy::start();
+    let code = STANDARD.encode(archive());
     let init = json!({ "value": { "name": "a", "main": "main", "code": code, "binary": true } });
     assert_eq!(proxy.posts("/init", &init), (200, json!({ "ok": true })));
     assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "text": "xz" })));
@@ -297,10 +314,31 @@ fn source_is_compiled_beforehand_and_what_was_made_is_taken_as_it_is() {
     let arguments = ["--compile".as_ref(), script.as_ref(), "--toolchain".as_ref(), "other".as_ref()];
     let arguments: Vec<&OsStr> =
         arguments.into_iter().chain(["--handover".as_ref(), "sh".as_ref(), start.as_ref()]).collect();
-    let proxy = Proxy::with(&arguments);
-    let code = STANDARD.encode(made);
-    let init = json!({ "value": { "name": "a", "main": "entry", "code": code, "binary": true, "compiled": true } });
-    assert_eq!(proxy.posts("/init", &init), (200, json!({ "ok": true })));
-    assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "by": "tool", "main": "entry" })));
+    let mut init = json!({ "value": { "name": "a", "main": "entry", "binary": true, "compiled": true } });
+    for as_it_is in [true, false] {
+        let proxy = Proxy::with(&arguments);
+        let answer = if as_it_is {
+            proxy.init_bytes(&init, &made)
+        } else {
+            init["value"]["code"] = STANDARD.encode(&made).into();
+            proxy.posts("/init", &init)
+        };
+        assert_eq!(answer, (200, json!({ "ok": true })));
+        assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "by": "tool", "main": "entry" })));
+        proxy.ends(Some("-TERM"));
+    }
+}
+
+#[test]
+fn binary_code_may_follow_its_initialisation_as_it_is() {
+    let proxy = Proxy::start();
+    let init = json!({ "value": { "name": "a", "main": "main" } });
+    assert_eq!(proxy.init_bytes(&init, b""), (403, error("Missing main/no code to execute.")));
+    let (status, said) = proxy.sends_a("application/octet-stream", "POST", "/init", b"no line").unwrap();
+    assert_eq!(status, 400, "{said}");
+    let code = archive();
+    assert_eq!(proxy.init_bytes(&init, &code), (200, json!({ "ok": true })));
+    assert_eq!(proxy.init_bytes(&init, &code).0, 403, "once");
+    assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "text": "xz" })));
     proxy.ends(Some("-TERM"));
 }

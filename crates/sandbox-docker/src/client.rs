@@ -132,7 +132,7 @@ impl Client {
         *request.uri_mut() = http::Uri::from_static(path);
         let headers = request.headers_mut();
         headers.insert(HOST, self.host.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content.media_type()));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(content.length()));
         request
     }

@@ -19,6 +19,8 @@ pub(crate) struct Manners {
     pub frames: bool,
     /// It compiles, and nothing else, if it is asked to.
     pub compiles: bool,
+    /// It takes binary code as it is.
+    pub takes_bytes: bool,
 }
 
 impl Manners {
@@ -28,6 +30,7 @@ impl Manners {
             read_only: says("whisker.root", "read-only"),
             frames: says("whisker.output", "frames"),
             compiles: says("whisker.compile", "stdin"),
+            takes_bytes: says("whisker.init", "bytes"),
         }
     }
 }

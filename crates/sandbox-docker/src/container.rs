@@ -21,7 +21,7 @@ use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, R
 
 use crate::{
     client::{Client, Limit, Reply, Unanswered},
-    content::Content,
+    content::{Content, Sent},
     daemon::Failed,
     keeper::{Body, Life},
     verdict,
@@ -73,6 +73,8 @@ struct Inside {
     client: Client,
     /// Whether every activation's output is known to end with sentinels.
     sentinels: bool,
+    /// Whether binary code is sent as it is.
+    takes_bytes: bool,
     /// Who compiles its code, and how, where that is not left to its `/init`.
     source: Option<(Workshop, Compiler)>,
     /// Whether nobody has waited for its first words yet.
@@ -87,10 +89,11 @@ impl DockerContainer {
         body: Arc<Body>,
         client: Client,
         sentinels: bool,
+        takes_bytes: bool,
         source: Option<(Workshop, Compiler)>,
     ) -> DockerContainer {
         let (spent, failed, unheard) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(true));
-        DockerContainer { inside: Inside { body, client, sentinels, source, unheard, spent, failed } }
+        DockerContainer { inside: Inside { body, client, sentinels, takes_bytes, source, unheard, spent, failed } }
     }
 }
 
@@ -163,7 +166,8 @@ impl Inside {
                 return Err(Error::host("compile the action")(io::Error::new(error.kind(), error.to_string())));
             }
         };
-        let content = Content::init(&init, compiled).map_err(io::Error::from);
+        let sent = if self.takes_bytes { Sent::AsItIs } else { Sent::AsBase64 };
+        let content = Content::init(&init, compiled, sent).map_err(io::Error::from);
         content.map(Ok).map_err(Error::host("write an initialisation"))
     }
 

@@ -1,7 +1,10 @@
 //! The bodies of `/init` and `/run`.
 //!
-//! Code is as large as tens of megabytes and binary code goes out as base64, a
-//! third larger still: it is encoded piece by piece, while it is sent.
+//! Code is as large as tens of megabytes, and OpenWhisk has binary code sent as
+//! base64, a third larger still: it is encoded piece by piece, while it is sent.
+//! Images that say so take it as it is, behind the line of JSON that it has no
+//! place in, which saves them to look for its end and to decode it: of two
+//! megabytes, most of what a prewarmed container needs to begin.
 
 use std::convert::Infallible;
 
@@ -20,19 +23,29 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
 /// the last piece is padded.
 const PIECE_BYTES: usize = 48 * 1024;
 
+/// How binary code is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// As OpenWhisk has it.
+    AsBase64,
+    /// To images with the label `whisker.init=bytes`.
+    AsItIs,
+}
+
 /// A body, to be sent as often as it takes.
 #[derive(Clone)]
 pub(crate) struct Content {
     before: Bytes,
-    /// To be encoded between the two.
+    /// Between the two.
     binary: Bytes,
+    sent: Sent,
     after: Bytes,
 }
 
 impl Content {
     /// What initialises an action. A black box may have no code. `compiled`
     /// tells images of ours, and them alone, that no compiler need look at it.
-    pub(crate) fn init(init: &Init, compiled: bool) -> serde_json::Result<Content> {
+    pub(crate) fn init(init: &Init, compiled: bool, sent: Sent) -> serde_json::Result<Content> {
         #[derive(Serialize)]
         struct Head<'a> {
             name: &'a str,
@@ -51,19 +64,24 @@ impl Content {
         serde_json::to_writer(&mut before, &head)?;
         // The code is the last member.
         before.pop();
-        let after = match text {
-            Some(text) if text.is_empty() => "}}",
-            Some(text) => {
-                before.extend_from_slice(b",\"code\":");
-                serde_json::to_writer(&mut before, &**text)?;
-                "}}"
+        let (sent, after) = match (text, sent) {
+            (Some(text), _) => {
+                if !text.is_empty() {
+                    before.extend_from_slice(b",\"code\":");
+                    serde_json::to_writer(&mut before, &**text)?;
+                }
+                (Sent::AsBase64, "}}")
             }
-            None => {
+            (None, Sent::AsBase64) => {
                 before.extend_from_slice(b",\"code\":\"");
-                "\"}}"
+                (sent, "\"}}")
+            }
+            (None, Sent::AsItIs) => {
+                before.extend_from_slice(b"}}\n");
+                (sent, "")
             }
         };
-        Ok(Content { before: before.into(), binary, after: Bytes::from_static(after.as_bytes()) })
+        Ok(Content { before: before.into(), binary, sent, after: Bytes::from_static(after.as_bytes()) })
     }
 
     /// What runs it.
@@ -79,18 +97,34 @@ impl Content {
             serde_json::to_writer(&mut body, text)?;
         }
         body.push(b'}');
-        Ok(Content { before: body.into(), binary: Bytes::new(), after: Bytes::new() })
+        Ok(Content { before: body.into(), binary: Bytes::new(), sent: Sent::AsBase64, after: Bytes::new() })
     }
 
     /// Its length in bytes.
     pub(crate) fn length(&self) -> u64 {
-        (self.before.len() + self.binary.len().div_ceil(3) * 4 + self.after.len()) as u64
+        let binary = match self.sent {
+            Sent::AsBase64 => self.binary.len().div_ceil(3) * 4,
+            Sent::AsItIs => self.binary.len(),
+        };
+        (self.before.len() + binary + self.after.len()) as u64
+    }
+
+    /// What it is, for `Content-Type`.
+    pub(crate) fn media_type(&self) -> &'static str {
+        match self.sent {
+            Sent::AsBase64 => "application/json",
+            Sent::AsItIs => "application/octet-stream",
+        }
     }
 
     /// The body.
     pub(crate) fn body(&self) -> Body {
         if self.binary.is_empty() && self.after.is_empty() {
             return Full::new(self.before.clone()).boxed_unsync();
+        }
+        if self.sent == Sent::AsItIs {
+            let both = [self.before.clone(), self.binary.clone()];
+            return StreamBody::new(stream::iter(both.map(|bytes| Ok(Frame::data(bytes))))).boxed_unsync();
         }
         let pieces = (0..self.binary.len().div_ceil(PIECE_BYTES)).map({
             let binary = self.binary.clone();
@@ -115,28 +149,50 @@ mod tests {
 
     use super::*;
 
-    fn sent(content: &Content) -> Value {
+    fn bytes(content: &Content) -> Bytes {
         let bytes = content.body().collect().now_or_never().unwrap().unwrap().to_bytes();
         assert_eq!(bytes.len() as u64, content.length());
-        serde_json::from_slice(&bytes).unwrap()
+        bytes
+    }
+
+    fn sent(content: &Content) -> Value {
+        assert_eq!(content.media_type(), "application/json");
+        serde_json::from_slice(&bytes(content)).unwrap()
     }
 
     #[test]
     fn code_is_sent_as_openwhisk_sends_it() {
         let env = json!({ "__OW_ACTION_NAME": "/guest/tested" });
         let init = |code| contract::init(1, &code);
-        let text = sent(&Content::init(&init(Code::Text("a\"\n".into())), false).unwrap());
+        let text = sent(&Content::init(&init(Code::Text("a\"\n".into())), false, Sent::AsItIs).unwrap());
         let value = json!({ "name": "tested", "main": "main", "binary": false, "env": env, "code": "a\"\n" });
         assert_eq!(text, json!({ "value": value }));
-        let none = sent(&Content::init(&init(Code::Text("".into())), false).unwrap());
+        let none = sent(&Content::init(&init(Code::Text("".into())), false, Sent::AsBase64).unwrap());
         assert_eq!(none["value"].get("code"), None);
         for length in [0, 1, 2, 3, PIECE_BYTES - 1, PIECE_BYTES, 2 * PIECE_BYTES + 2] {
             let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
-            let binary = sent(&Content::init(&init(Code::Binary(bytes.clone().into())), true).unwrap());
+            let binary = sent(&Content::init(&init(Code::Binary(bytes.clone().into())), true, Sent::AsBase64).unwrap());
             assert_eq!(binary["value"]["binary"], true);
             assert_eq!(binary["value"]["compiled"], true);
             assert_eq!(STANDARD.decode(binary["value"]["code"].as_str().unwrap()).unwrap(), bytes);
         }
+    }
+
+    #[test]
+    fn images_that_take_bytes_get_them_behind_a_line() {
+        let code = [b'\n', 0, 255, b'"'];
+        let content = Content::init(&contract::init(1, &Code::Binary(code.to_vec().into())), true, Sent::AsItIs);
+        let content = content.unwrap();
+        assert_eq!(content.media_type(), "application/octet-stream");
+        let bytes = bytes(&content);
+        let (line, after) = bytes.split_at(bytes.len() - code.len());
+        assert_eq!(after, code);
+        let (end, line) = line.split_last().unwrap();
+        assert_eq!((*end, line.contains(&b'\n')), (b'\n', false));
+        let line: Value = serde_json::from_slice(line).unwrap();
+        assert_eq!(line["value"]["binary"], true);
+        assert_eq!(line["value"]["compiled"], true);
+        assert_eq!(line["value"].get("code"), None);
     }
 
     #[test]

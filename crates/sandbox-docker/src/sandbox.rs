@@ -212,7 +212,8 @@ impl Parts {
                 let client = Client::new(address.map(|address| SocketAddr::new(address, PORT)));
                 let recipe = made.recipe.clone().filter(|_| manners.compiles);
                 let source = recipe.map(|recipe| (self.workshop.clone(), Compiler { image, recipe }));
-                Ok(Arc::new(DockerContainer::new(body, client, manners.frames || !made.foreign, source)))
+                let sentinels = manners.frames || !made.foreign;
+                Ok(Arc::new(DockerContainer::new(body, client, sentinels, manners.takes_bytes, source)))
             }
             Err(failed) => {
                 body.bury();

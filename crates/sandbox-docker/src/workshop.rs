@@ -33,16 +33,17 @@ use crate::{
     Config,
     catalog::Recipe,
     confine,
-    content::Content,
+    content::{Content, Sent},
     daemon::{Daemon, Failed, LONG},
     keeper::{Body, Life},
     output::Output,
 };
 
-/// The one file of an artifact: a gzipped tar.
-const PROGRAM: &str = "program.tar.gz";
+/// The one file of an artifact: a tar, as the proxy's `once` writes it.
+const PROGRAM: &str = "program.tar";
 
-/// Longest program: as much as the proxy takes, less what base64 adds.
+/// Longest program: as much as the proxy takes, less what base64 adds where an
+/// image takes no bytes.
 const PROGRAM_BYTES: usize = 90 << 20;
 
 /// How long the end of a compiler's container is waited for.
@@ -106,7 +107,7 @@ impl Workshop {
             return Ok(None);
         }
         let code = init.identity();
-        let what: [&[u8]; 3] = [b"docker", compiler.image.as_bytes(), init.main.as_bytes()];
+        let what: [&[u8]; 3] = [b"docker, a tar", compiler.image.as_bytes(), init.main.as_bytes()];
         let key = Key::of(what.into_iter().chain(code.parts()));
         // The code and what it is called by: its compiler is shown nothing else.
         let source = Init { env: Default::default(), ..init.clone() };
@@ -114,7 +115,7 @@ impl Workshop {
         let held = self
             .artifacts
             .get(key, move |folder| async move {
-                let content = Content::init(&source, false).map_err(io::Error::from)?;
+                let content = Content::init(&source, false, Sent::AsBase64).map_err(io::Error::from)?;
                 let made = workshop.compile(&compiler, &content).await?;
                 Ok(spawn_blocking(move || std::fs::write(folder.join(PROGRAM), made))
                     .await

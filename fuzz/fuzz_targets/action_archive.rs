@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use whisker_sandbox_process::archive::{Limits, check};
+use whisker_artifacts::archive::{Limits, check};
 
 fuzz_target!(|code: &[u8]| {
     let _ = check(code, Limits { bytes: 1 << 20, entries: 100 });

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use whisker_sandbox_process::frame::{Head, Parser, Sink};
+use whisker_frame::{Head, Parser, Sink};
 
 const ROOM: usize = 100;
 

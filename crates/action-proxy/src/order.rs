@@ -8,9 +8,10 @@ use base64::{
     engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig},
 };
 use hyper::body::Bytes;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, value::RawValue};
 use whisker_entity::ActivationId;
+use whisker_frame::order;
 
 /// Lets through what looks like base64 to OpenWhisk, stray bits included.
 const LENIENT: GeneralPurpose =
@@ -89,57 +90,16 @@ impl Init<'_> {
 
     /// The line, with source text or the folder that holds the code.
     pub(crate) fn line(&self, folder: Option<&str>, concurrent: bool) -> serde_json::Result<Vec<u8>> {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            init: Body<'a>,
-        }
-        #[derive(Serialize)]
-        struct Body<'a> {
-            activation: String,
-            name: &'a str,
-            main: &'a str,
-            code: Option<&'a str>,
-            folder: Option<&'a str>,
-            concurrent: bool,
-            env: &'a BTreeMap<String, String>,
-        }
-        let main = if self.main.is_empty() { "main" } else { &self.main };
-        let body = Body {
-            activation: self.activation().to_string(),
+        order::init(order::Init {
+            activation: self.activation(),
             name: &self.name,
-            main,
+            main: if self.main.is_empty() { "main" } else { &self.main },
             code: folder.is_none().then_some(&*self.code),
             folder,
             concurrent,
             env: &self.env,
-        };
-        ended(serde_json::to_vec(&Line { init: body })?)
+        })
     }
-
-    /// The line by which a launcher that is a shell becomes the program in this
-    /// folder, which finds its variables set.
-    pub(crate) fn handover(&self, folder: &str) -> Vec<u8> {
-        let mut line = b"cd ".to_vec();
-        quote(folder, &mut line);
-        line.extend_from_slice(b" && exec /usr/bin/env __OW_WAIT_FOR_ACK=1");
-        // A name or value that no environment can have is left out.
-        let fit = |text: &str| !text.contains('\0');
-        for (name, value) in self.env.iter().filter(|(name, value)| fit(name) && fit(value)) {
-            if !name.is_empty() && !name.contains('=') {
-                line.push(b' ');
-                quote(&format!("{name}={value}"), &mut line);
-            }
-        }
-        line.extend_from_slice(b" ./exec\n");
-        line
-    }
-}
-
-/// One word for a shell, on one line: `$N` is a line feed there.
-fn quote(word: &str, line: &mut Vec<u8>) {
-    line.push(b'\'');
-    line.extend_from_slice(word.replace('\'', r"'\''").replace('\n', "'\"$N\"'").as_bytes());
-    line.push(b'\'');
 }
 
 impl RunBody<'_> {
@@ -151,39 +111,13 @@ impl RunBody<'_> {
 
     /// The line. The value comes first, the activation last.
     pub(crate) fn line(&self, activation: ActivationId) -> serde_json::Result<Vec<u8>> {
-        let value = self.value.map_or(Cow::Borrowed("{}"), |value| one_line(value.get()));
-        let mut line = Vec::with_capacity(value.len() + 512);
-        line.extend_from_slice(b"{\"value\":");
-        line.extend_from_slice(value.as_bytes());
-        for (name, value) in self.context.iter().filter(|(name, _)| *name != "activation_id") {
-            member(&mut line, name, &text(value.clone()))?;
-        }
-        member(&mut line, "activation_id", &activation.to_string())?;
-        line.push(b'}');
-        ended(line)
+        let context = self.context.iter().map(|(name, value)| (name, text(value.clone())));
+        order::run(self.value.map_or("{}", RawValue::get), context, activation)
     }
 }
 
 fn named(given: Option<&str>, number: u64) -> ActivationId {
     given.and_then(|text| text.parse().ok()).unwrap_or_else(|| ActivationId::new(0, number.into()))
-}
-
-fn member(line: &mut Vec<u8>, name: &str, text: &str) -> serde_json::Result<()> {
-    line.push(b',');
-    serde_json::to_writer(&mut *line, name)?;
-    line.push(b':');
-    serde_json::to_writer(&mut *line, text)
-}
-
-fn ended(mut line: Vec<u8>) -> serde_json::Result<Vec<u8>> {
-    line.push(b'\n');
-    Ok(line)
-}
-
-/// Inside a string a line feed is always escaped, so the bare ones stand
-/// between tokens, where a space is as good.
-fn one_line(json: &str) -> Cow<'_, str> {
-    if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ").into() } else { json.into() }
 }
 
 #[cfg(test)]

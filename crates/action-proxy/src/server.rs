@@ -23,6 +23,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpListener, sync, task::spawn_blocking};
 use whisker_artifacts::archive::{self, Limits};
+use whisker_frame::order;
 
 use crate::{
     answer::{self, Answer},
@@ -212,7 +213,7 @@ impl Proxy {
             }
         };
         let line = match &folder {
-            Some(folder) if self.action.handover => Ok(init.handover(folder)),
+            Some(folder) if self.action.handover => Ok(order::handover(&init.env, folder)),
             _ => init.line(folder.as_deref(), self.concurrent),
         };
         let line = match line {

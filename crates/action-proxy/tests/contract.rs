@@ -245,6 +245,7 @@ cat >"$work/exec" <<EOF
 echo '{"ok":true}' >&3
 while IFS= read -r line; do
     echo "\$HELLO"
+    echo "\$__OW_ACTION_NAME"
     echo '{"by":"$1","main":"$4"}' >&3
 done
 EOF
@@ -263,14 +264,15 @@ fn source_is_compiled_and_the_launcher_becomes_the_program() {
         arguments.into_iter().chain(["--handover".as_ref(), "sh".as_ref(), start.as_ref()]).collect();
 
     let proxy = Proxy::with(&arguments);
-    let env = json!({ "HELLO": "it's\nme" });
+    let env = json!({ "HELLO": "it's\nme", "__OW_ACTION_NAME": "/a's/$b" });
     let init = json!({ "value": { "name": "a", "main": "entry", "code": "good", "env": env } });
     assert_eq!(proxy.posts("/init", &init), (200, json!({ "ok": true })));
     for _ in 0..2 {
         assert_eq!(proxy.posts("/run", &json!({ "value": {} })), (200, json!({ "by": "tool", "main": "entry" })));
     }
     let (_, stdout, _) = proxy.ends(Some("-TERM"));
-    assert_eq!(stdout, ["it's", "me", END, "it's", "me", END]);
+    let said = ["it's", "me", "/a's/$b", END];
+    assert_eq!(stdout, [said, said].concat());
 
     let proxy = Proxy::with(&arguments);
     let words = "The action failed to generate or locate a binary. See logs for details.";

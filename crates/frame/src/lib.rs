@@ -1,11 +1,15 @@
-//! What a launcher writes to descriptor 3 (`runtimes/README.md`), read from any
-//! cut of it into pieces. Whoever drives a launcher reads it with this: the
+//! The protocol of launchers (`runtimes/README.md`), for whoever drives one: the
 //! sandbox of this host's processes, and the proxy inside our images.
+//!
+//! [`order`] writes what a launcher is told. The rest reads what it writes to
+//! descriptor 3, from any cut of it into pieces.
 //!
 //! The other end runs user code, so everything is possible: lines without end,
 //! bytes that are no text, ids of others. Nothing here fails, and memory is
 //! bounded by what the [`Sink`] asked to keep of each line; the rest of a line
 //! is counted and forgotten. Pure: no IO, no clock.
+
+pub mod order;
 
 use std::str;
 

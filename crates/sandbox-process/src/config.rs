@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf, time::Duration};
 
 use whisker_firewall::Reach;
 
-use crate::archive;
+use whisker_artifacts::archive;
 
 /// Plain values; `server` reads and checks them.
 #[derive(Debug, Clone)]

@@ -25,13 +25,13 @@ use async_trait::async_trait;
 use tokio::{sync, time};
 use whisker_artifacts::{Failure, Held, READY_WAIT, Refusal};
 use whisker_entity::ActivationId;
+use whisker_frame::order;
 use whisker_sandbox::{Code, Container, Ended, Error, Init, InitEnd, Logs, Run, RunEnd, Stream};
 
 use crate::{
     catalog::Launch,
     intake::{Intake, ResultLimit},
     keeper::{Body, Life},
-    order,
     parts::Raised,
     pipes::{Heard, Pipes, now_us},
     workshop::{self, Workshop},
@@ -272,13 +272,21 @@ impl Inside {
 
     async fn load(&self, init: &Init, folder: Option<String>) -> Result<InitEnd, Error> {
         if self.source.launch.handover {
-            return self.exchange_init(&order::handover(init, &self.action.inside)).await;
+            return self.exchange_init(&order::handover(&init.env, &self.action.inside)).await;
         }
         let text = match &init.code {
             Code::Text(text) if folder.is_none() => Some(&**text),
             Code::Text(_) | Code::Binary(_) => None,
         };
-        let line = order::init(init, text, folder.as_deref(), self.concurrent);
+        let line = order::init(order::Init {
+            activation: init.activation,
+            name: &init.name,
+            main: &init.main,
+            code: text,
+            folder: folder.as_deref(),
+            concurrent: self.concurrent,
+            env: &init.env,
+        });
         let line = line.map_err(io::Error::from).map_err(Error::host("write an initialisation"))?;
         self.exchange_init(&line).await
     }
@@ -332,7 +340,10 @@ impl Container for ProcessContainer {
     async fn run(&self, run: Run, deadline: Duration) -> Result<RunEnd, Error> {
         let inside = &*self.inside;
         inside.usable()?;
-        let line = order::run(&run).map_err(io::Error::from).map_err(Error::host("write a run"))?;
+        let context = run.context.iter().map(|(name, text)| (name, text));
+        let line = order::run(run.value.get(), context, run.activation)
+            .map_err(io::Error::from)
+            .map_err(Error::host("write a run"))?;
         let id = run.activation;
         {
             let mut intake = inside.intake();

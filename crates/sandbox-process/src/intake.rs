@@ -9,9 +9,8 @@ use std::task::Waker;
 
 use serde_json::{Value, value::RawValue};
 use whisker_entity::ActivationId;
+use whisker_frame::{Head, Parser, Sink};
 use whisker_sandbox::{InitEnd, LogLine, Logs, RunEnd, Stream};
-
-use crate::frame::{Head, Parser, Sink};
 
 /// Longest line of raw output; a longer one becomes several, as the launchers
 /// do it.

@@ -11,7 +11,7 @@
 //! | `sandbox` | which containers are made; sweeping what a former life left |
 //! | `parts`, `spares` | making one; keeping some that were made before anybody asked |
 //! | `container`, `keeper` | one container: its runs; its end |
-//! | `pipes`, `intake`, `frame`, `order` | how it is spoken to |
+//! | `pipes`, `intake` | how it is spoken to, beside the crate `frame` |
 //! | `bwrap`, `seccomp`, `cgroup`, `network`, `numbers` | what confines it |
 //! | `spawn` | making the process; all `unsafe` code |
 //! | `workshop` | unpacking and compiling the action's code, once |
@@ -27,16 +27,11 @@ mod catalog;
 mod cgroup;
 mod config;
 mod container;
-#[cfg(not(feature = "fuzzing"))]
-mod frame;
-#[cfg(feature = "fuzzing")]
-pub mod frame;
 mod host;
 mod intake;
 mod keeper;
 mod network;
 mod numbers;
-mod order;
 mod parts;
 mod pipes;
 mod sandbox;
@@ -47,8 +42,6 @@ mod survey;
 mod thread;
 mod unavailable;
 mod workshop;
-
-pub use whisker_artifacts::archive;
 
 pub use catalog::MANIFEST;
 pub use cgroup::Lacking;

@@ -20,11 +20,11 @@ use std::{
 };
 
 use tokio::{sync::Notify, task::spawn_blocking, time};
+use whisker_frame::order;
 
 use crate::{
     catalog::Launch,
     keeper::Life,
-    order,
     parts::{Parts, Raised},
     thread::Maker,
     workshop,

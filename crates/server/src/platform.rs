@@ -7,10 +7,10 @@ use std::sync::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use metrics_exporter_prometheus::PrometheusHandle;
+use whisker_artifacts::archive::{self, Refused};
 use whisker_controller::Platform;
 use whisker_entity::{Exec, ExecCode};
 use whisker_invoker::Pressure;
-use whisker_sandbox_process::archive::{self, Refused};
 
 /// The state of this process.
 pub struct Process {

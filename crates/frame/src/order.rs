@@ -1,44 +1,40 @@
-//! The lines that go to a launcher.
+//! The lines that go to a launcher, on its standard input (`runtimes/README.md`).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
-use whisker_sandbox::{Init, Run};
+use whisker_entity::ActivationId;
 
-#[derive(Serialize)]
-struct InitLine<'a> {
-    init: InitBody<'a>,
+/// What a launcher is to load.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Init<'a> {
+    /// The activation that pays for it and owns its lines.
+    pub activation: ActivationId,
+    /// Bare name of the action.
+    pub name: &'a str,
+    /// Entry point.
+    pub main: &'a str,
+    /// Source text, unless there is a folder.
+    pub code: Option<&'a str>,
+    /// The folder that holds the code, as the launcher sees it.
+    pub folder: Option<&'a str>,
+    /// Whether runs may overlap.
+    pub concurrent: bool,
+    /// Variables for user code.
+    pub env: &'a BTreeMap<String, String>,
 }
 
-#[derive(Serialize)]
-struct InitBody<'a> {
-    activation: String,
-    name: &'a str,
-    main: &'a str,
-    code: Option<&'a str>,
-    folder: Option<&'a str>,
-    concurrent: bool,
-    env: &'a std::collections::BTreeMap<String, String>,
-}
-
-/// The line for `init`, with source text or the folder that holds the code.
-pub(crate) fn init(
-    init: &Init,
-    text: Option<&str>,
-    folder: Option<&str>,
-    concurrent: bool,
-) -> serde_json::Result<Vec<u8>> {
-    let body = InitBody {
-        activation: init.activation.to_string(),
-        name: &init.name,
-        main: &init.main,
-        code: text,
-        folder,
-        concurrent,
-        env: &init.env,
-    };
-    let mut line = serde_json::to_vec(&InitLine { init: body })?;
+/// The line for an initialisation.
+///
+/// # Errors
+///
+/// None that were seen: all of it is text.
+pub fn init(init: Init<'_>) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        init: Init<'a>,
+    }
+    let mut line = serde_json::to_vec(&Line { init })?;
     line.push(b'\n');
     Ok(line)
 }
@@ -46,12 +42,12 @@ pub(crate) fn init(
 /// The line by which a launcher that knows no more than a shell becomes the
 /// action's own program: commands for that shell. The program finds its
 /// environment and then the lines of runs.
-pub(crate) fn handover(init: &Init, folder: &str) -> Vec<u8> {
+pub fn handover(env: &BTreeMap<String, String>, folder: &str) -> Vec<u8> {
     let mut line = b"cd ".to_vec();
     quote(folder, &mut line);
     // A name or value that no environment can have is left out.
     let has_place = |name: &str, value: &str| !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
-    let variables = init.env.iter().filter(|(name, value)| has_place(name, value));
+    let variables = env.iter().filter(|(name, value)| has_place(name, value));
     // `env` takes any name, and as long to start as the shell did. So what the
     // platform sets, which no shell takes for its own, is set by the shell.
     let (ours, theirs): (Vec<_>, Vec<_>) = variables.partition(|(name, _)| is_ours(name));
@@ -73,7 +69,7 @@ pub(crate) fn handover(init: &Init, folder: &str) -> Vec<u8> {
 }
 
 /// The line by which a shell that waits becomes a launcher: commands for it.
-pub(crate) fn launcher<'a>(
+pub fn launcher<'a>(
     environment: impl Iterator<Item = (&'a String, &'a String)>,
     command: impl Iterator<Item = String>,
 ) -> Vec<u8> {
@@ -104,21 +100,28 @@ fn quote(word: &str, line: &mut Vec<u8>) {
     line.push(b'\'');
 }
 
-/// The line for a run. Always carries `activation_id`, by which the launcher
-/// knows it for one.
-pub(crate) fn run(run: &Run) -> serde_json::Result<Vec<u8>> {
-    let value = one_line(&run.value);
+/// The line for a run: its parameters, which are JSON, what else is known of it,
+/// and `activation_id`, by which the launcher knows it for one.
+///
+/// # Errors
+///
+/// None that were seen: all of it is text.
+pub fn run(
+    value: &str,
+    context: impl IntoIterator<Item = (impl AsRef<str>, impl AsRef<str>)>,
+    activation: ActivationId,
+) -> serde_json::Result<Vec<u8>> {
+    const IDENTITY: &str = "activation_id";
+    let value = one_line(value);
     let mut line = Vec::with_capacity(value.len() + 400);
     line.extend_from_slice(b"{\"value\":");
     line.extend_from_slice(value.as_bytes());
-    let mut identified = false;
-    for (name, text) in &run.context {
-        identified |= *name == "activation_id";
-        member(&mut line, name, text)?;
+    for (name, text) in context {
+        if name.as_ref() != IDENTITY {
+            member(&mut line, name.as_ref(), text.as_ref())?;
+        }
     }
-    if !identified {
-        member(&mut line, "activation_id", &run.activation.to_string())?;
-    }
+    member(&mut line, IDENTITY, &activation.to_string())?;
     line.extend_from_slice(b"}\n");
     Ok(line)
 }
@@ -133,8 +136,7 @@ fn member(line: &mut Vec<u8>, name: &str, text: &str) -> serde_json::Result<()> 
 /// JSON as a client wrote it may span lines. Inside a string a line feed is
 /// always escaped, so the bare ones stand between tokens, where a space is as
 /// good.
-fn one_line(value: &RawValue) -> Cow<'_, str> {
-    let text = value.get();
+fn one_line(text: &str) -> Cow<'_, str> {
     if memchr::memchr2(b'\n', b'\r', text.as_bytes()).is_none() {
         return Cow::Borrowed(text);
     }
@@ -145,19 +147,15 @@ fn one_line(value: &RawValue) -> Cow<'_, str> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
-    use std::collections::BTreeMap;
-
     use serde_json::{Value, json};
-    use whisker_sandbox::testing::contract;
 
     use super::*;
 
     #[test]
     fn a_run_is_one_line_whatever_the_client_wrote() {
-        let mut order = contract::run(7, &json!({}));
-        order.value = RawValue::from_string("{\n \"a\" :\r\n \"x\\ny\"\n}".to_owned()).unwrap().into();
-        order.context = vec![("namespace", "a \"b\"\n".to_owned())];
-        let line = run(&order).unwrap();
+        let value = "{\n \"a\" :\r\n \"x\\ny\"\n}";
+        let context = [("activation_id", "another"), ("namespace", "a \"b\"\n")];
+        let line = run(value, context, ActivationId::new(0, 7)).unwrap();
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let read: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(
@@ -172,9 +170,8 @@ mod tests {
 
     #[test]
     fn a_handover_survives_a_shell() {
-        let mut order = contract::init(1, &whisker_sandbox::Code::Text("".into()));
         let hard = "a'b\"c$HOME `id` \\ \n;é";
-        order.env = [
+        let env = [
             ("plain", "1"),
             ("__OW_KEY", hard),
             ("__OW_my-key", "2"),
@@ -188,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         // Not a script: a shell forgets names that are none to it.
         std::os::unix::fs::symlink("/usr/bin/env", folder.path().join("exec")).unwrap();
-        let line = handover(&order, folder.path().to_str().unwrap());
+        let line = handover(&env, folder.path().to_str().unwrap());
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         let script = format!("N='\n'\n{}", String::from_utf8(line).unwrap());
         let said = std::process::Command::new("/bin/sh").arg("-c").arg(script).env_clear().output().unwrap();
@@ -214,9 +211,8 @@ mod tests {
 
     #[test]
     fn a_handover_of_what_the_platform_sets_starts_nothing_in_between() {
-        let mut order = contract::init(1, &whisker_sandbox::Code::Text("".into()));
-        order.env = [("__OW_API_HOST".to_owned(), "http://localhost".to_owned())].into();
-        let line = String::from_utf8(handover(&order, "/action")).unwrap();
+        let env = [("__OW_API_HOST".to_owned(), "http://localhost".to_owned())].into();
+        let line = String::from_utf8(handover(&env, "/action")).unwrap();
         assert_eq!(
             line,
             "cd '/action' && export __OW_WAIT_FOR_ACK=1 __OW_API_HOST='http://localhost' && exec ./exec\n"
@@ -225,8 +221,17 @@ mod tests {
 
     #[test]
     fn an_init_names_text_or_folder() {
-        let order = contract::init(1, &whisker_sandbox::Code::Text("code\n".into()));
-        let line = init(&order, Some("code\n"), None, true).unwrap();
+        let (activation, env) = (ActivationId::new(0, 1), BTreeMap::new());
+        let order = Init {
+            activation,
+            name: "a",
+            main: "main",
+            code: Some("code\n"),
+            folder: None,
+            concurrent: true,
+            env: &env,
+        };
+        let line = init(order).unwrap();
         let read: Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(read["init"]["code"], "code\n");
         assert_eq!(read["init"]["folder"], Value::Null);

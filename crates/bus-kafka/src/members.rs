@@ -4,6 +4,11 @@
 //! and what is left in its topic falls to the next one that lives, in the ring
 //! of their numbers. Two may disagree for a while about who that is: then both
 //! read, and Kafka gives each partition to one of them. Time comes from above.
+//!
+//! An invoker hears itself as it hears the others, so that it knows when it is
+//! deaf: a topic had no leader for a while, or its machine slept. Silence in that
+//! time says nothing of the others, who would else look after each other and call
+//! each other's runs interrupted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,17 +29,20 @@ pub struct Members {
     seen: BTreeMap<InvokerId, Seen>,
     patience: Duration,
     since: Duration,
+    /// When anybody was heard last.
+    heard: Duration,
 }
 
 impl Members {
     /// Nobody was heard of, `now`. Whoever is silent for longer than
     /// `patience` is offline.
     pub fn new(patience: Duration, now: Duration) -> Self {
-        Self { seen: BTreeMap::new(), patience, since: now }
+        Self { seen: BTreeMap::new(), patience, since: now, heard: now }
     }
 
     /// A ping came.
     pub fn heard(&mut self, ping: &InvokerPing, now: Duration) {
+        self.hear_again(now);
         let seen = Seen { at: now, enabled: ping.enabled, incarnation: ping.incarnation };
         self.seen.insert(ping.instance.id, seen);
     }
@@ -78,7 +86,25 @@ impl Members {
     }
 
     fn is_recent(&self, at: Duration, now: Duration) -> bool {
-        now.saturating_sub(at) < self.patience
+        now.min(self.heard + self.deaf_after()).saturating_sub(at) < self.patience
+    }
+
+    /// After how long without a ping of anybody's this one hears nothing.
+    fn deaf_after(&self) -> Duration {
+        self.patience / 2
+    }
+
+    /// Leaves out the time in which it was deaf.
+    fn hear_again(&mut self, now: Duration) {
+        let deaf = now.saturating_sub(self.heard + self.deaf_after());
+        if deaf > Duration::ZERO {
+            self.since += deaf;
+            for seen in self.seen.values_mut() {
+                // What was heard since is not heard in the future.
+                seen.at = now.min(seen.at + deaf);
+            }
+        }
+        self.heard = self.heard.max(now);
     }
 }
 
@@ -104,14 +130,21 @@ mod tests {
         members.charges(InvokerId(me), at(now)).into_iter().map(|id| id.0).collect()
     }
 
+    /// Number 1 hears itself in each second until then, if nobody else.
+    fn hears_itself(members: &mut Members, until: u64) {
+        (0..=until).for_each(|second| members.heard(&ping(1, 1, true), at(second)));
+    }
+
     #[test]
     fn the_next_in_the_ring_looks_after_the_silent() {
         let mut members = Members::new(PATIENCE, at(0));
         for id in 0..4 {
             members.heard(&ping(id, 1, true), at(0));
         }
-        for id in [0, 2] {
-            members.heard(&ping(id, 1, true), at(9));
+        for second in [4, 9] {
+            for id in [0, 2] {
+                members.heard(&ping(id, 1, true), at(second));
+            }
         }
         assert_eq!(charges(&members, 0, 9), [0u32; 0]);
         assert_eq!((charges(&members, 0, 10), charges(&members, 2, 10)), (vec![3], vec![1]));
@@ -126,16 +159,20 @@ mod tests {
         members.heard(&ping(1, 5, false), at(1));
         assert_eq!(charges(&members, 0, 1), [1]);
         let claimant = Claimant { invoker: InvokerId(1), incarnation: Incarnation(5) };
+        for second in 1..=11 {
+            members.heard(&ping(2, 1, true), at(second));
+        }
         assert!(members.is_alive(claimant, at(10)) && !members.is_alive(claimant, at(11)));
     }
 
     #[test]
     fn a_new_life_ends_the_one_before() {
         let mut members = Members::new(PATIENCE, at(0));
-        let claimant = |incarnation| Claimant { invoker: InvokerId(1), incarnation: Incarnation(incarnation) };
+        let claimant = |incarnation| Claimant { invoker: InvokerId(2), incarnation: Incarnation(incarnation) };
+        hears_itself(&mut members, 10);
         assert!(members.is_alive(claimant(1), at(9)), "nobody had the time to ping");
         assert!(!members.is_alive(claimant(1), at(10)));
-        members.heard(&ping(1, 2, true), at(11));
+        members.heard(&ping(2, 2, true), at(11));
         assert!(members.is_alive(claimant(2), at(11)) && !members.is_alive(claimant(1), at(11)));
     }
 
@@ -143,7 +180,25 @@ mod tests {
     fn one_that_never_pinged_is_offline_after_a_while() {
         let mut members = Members::new(PATIENCE, at(0));
         members.exists(InvokerId(9), at(0));
+        hears_itself(&mut members, 10);
         assert_eq!(charges(&members, 1, 9), [0u32; 0]);
         assert_eq!(charges(&members, 1, 10), [9]);
+    }
+
+    #[test]
+    fn silence_says_nothing_to_one_that_does_not_hear_itself() {
+        let mut members = Members::new(PATIENCE, at(0));
+        for id in [1, 2, 3] {
+            members.heard(&ping(id, 1, true), at(0));
+        }
+        let two = Claimant { invoker: InvokerId(2), incarnation: Incarnation(1) };
+        assert!(charges(&members, 1, 3600).is_empty() && members.is_alive(two, at(3600)));
+        members.heard(&ping(1, 1, true), at(3600));
+        members.heard(&ping(3, 1, true), at(3601));
+        // The time until it was deaf counts, and the time since then.
+        assert!(charges(&members, 1, 3604).is_empty());
+        assert_eq!(charges(&members, 1, 3605), [] as [u32; 0]);
+        members.heard(&ping(3, 1, true), at(3605));
+        assert_eq!((charges(&members, 3, 3605), charges(&members, 1, 3605)), (vec![2], vec![]));
     }
 }

@@ -13,6 +13,10 @@ use crate::{
     warm::Uses,
 };
 
+/// How many times [`Config::offline_after`] the silence of all invokers at once is
+/// not taken for their end.
+const SILENT_TOGETHER: u32 = 3;
+
 /// See the [crate].
 #[derive(Debug)]
 pub struct Placement {
@@ -20,6 +24,8 @@ pub struct Placement {
     now: Duration,
     /// When time went by last; `None` before the first time.
     ticked: Option<Duration>,
+    /// When any invoker pinged last.
+    pinged: Duration,
     fleet: Fleet,
     uses: Uses,
     ledger: Ledger,
@@ -32,6 +38,7 @@ impl Placement {
             config,
             now: Duration::ZERO,
             ticked: None,
+            pinged: Duration::ZERO,
             fleet: Fleet::new(),
             uses: Uses::default(),
             ledger: Ledger::default(),
@@ -129,6 +136,7 @@ impl Placement {
         if invoker.0 >= self.config.max_invokers {
             return orders.push(Order::Beyond(invoker));
         }
+        self.pinged = self.now;
         let number = invoker.0 as usize;
         self.fleet.extend_to(number, &self.config);
         let seat = &mut self.fleet.seats[number];
@@ -187,13 +195,24 @@ impl Placement {
     /// whose machine was suspended would else give up all invokers at once. A
     /// long sleep counts as a moment, and not as nothing, so that one that
     /// sleeps all the time gives up who is silent nevertheless.
+    ///
+    /// Nor does it say anything if several fall silent at once: it is rather the
+    /// bus that brings no pings, while it may take activations all the same. That
+    /// is believed for a while; what is sent to the dead is not lost meanwhile.
     fn wake(&mut self) {
-        let slept = self.ticked.replace(self.now).map_or(Duration::ZERO, |ticked| self.now - ticked);
-        if slept > self.config.offline_after / 2 {
-            let moment = self.config.offline_after / 10;
-            for seat in &mut self.fleet.seats {
-                seat.watch.skip(slept - moment, self.now);
-            }
+        let passed = self.ticked.replace(self.now).map_or(Duration::ZERO, |ticked| self.now - ticked);
+        let Config { offline_after, .. } = self.config;
+        let silence = self.now - self.pinged;
+        let skipped = if passed > offline_after / 2 {
+            passed - offline_after / 10
+        } else if silence > offline_after / 2 && silence <= offline_after * SILENT_TOGETHER && self.counts().healthy > 1
+        {
+            passed
+        } else {
+            return;
+        };
+        for seat in &mut self.fleet.seats {
+            seat.watch.skip(skipped, self.now);
         }
     }
 

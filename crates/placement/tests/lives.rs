@@ -289,9 +289,32 @@ fn a_controller_that_slept_blames_nobody() {
     assert_eq!(placement.counts().healthy, 3);
     for _ in 0..10 {
         now += SECOND;
+        placement.on(now, ping(0, 1024));
         placement.on(now, Event::Tick);
     }
-    assert_eq!(placement.counts().offline, 3, "but whoever is silent from then on goes");
+    assert_eq!(placement.counts().offline, 2, "but whoever is silent from then on goes");
+}
+
+#[test]
+fn silence_of_all_at_once_is_the_bus_for_a_while() {
+    let silent_for = |seconds: u32, invokers: u32| {
+        let mut placement = fleet(Policy::Bounded, invokers, 1024);
+        (1..=seconds).for_each(|second| drop(placement.on(SECOND * second, Event::Tick)));
+        placement
+    };
+    assert_eq!(silent_for(10, 1).counts().offline, 1, "one alone is believed to be gone");
+    assert_eq!(silent_for(34, 3).counts().healthy, 3);
+    assert_eq!(silent_for(35, 3).counts().offline, 3);
+
+    let mut placement = silent_for(25, 3);
+    for second in 26..=29 {
+        (0..2).for_each(|number| drop(placement.on(SECOND * second, ping(number, 1024))));
+        placement.on(SECOND * second, Event::Tick);
+    }
+    assert_eq!(placement.counts().healthy, 3, "it has the rest of its time to ping as well");
+    placement.on(SECOND * 30, ping(0, 1024));
+    placement.on(SECOND * 30, Event::Tick);
+    assert_eq!((placement.counts().healthy, placement.counts().offline), (2, 1));
 }
 
 #[test]

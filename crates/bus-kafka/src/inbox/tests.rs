@@ -55,11 +55,14 @@ fn inbox() -> Inbox<u64> {
     let mut inbox = Inbox::new(me(), bounds, Claims::new(1000), Members::new(PATIENCE, Duration::ZERO));
     inbox.assigned(part(0), 0, 0);
     for claimant in [me(), other()] {
-        let instance = InvokerInstance::new(claimant.invoker, ByteSize::bytes(1));
-        let ping = InvokerPing { instance, enabled: true, incarnation: Some(claimant.incarnation) };
-        inbox.heard(&ping, NOW);
+        hear(&mut inbox, claimant, NOW);
     }
     inbox
+}
+
+fn hear(inbox: &mut Inbox<u64>, claimant: Claimant, now: Duration) {
+    let instance = InvokerInstance::new(claimant.invoker, ByteSize::bytes(1));
+    inbox.heard(&InvokerPing { instance, enabled: true, incarnation: Some(claimant.incarnation) }, now);
 }
 
 fn next(inbox: &mut Inbox<u64>, after_ms: u64) -> Option<(ActivationId, Redelivered)> {
@@ -179,6 +182,10 @@ fn what_a_claimant_left_is_given_out_when_it_is_dead() {
     assert!(!inbox.arrived(at(0), Incoming { doubtful: true, ..incoming(0, false) }, 0, NOW));
     assert!(!inbox.look_around(NOW));
     assert_eq!(next(&mut inbox, 0), None);
+    assert!(!inbox.look_around(NOW + PATIENCE), "nor does it hear itself");
+    for part in 1..=2 {
+        hear(&mut inbox, me(), NOW + part * PATIENCE / 2);
+    }
     assert!(inbox.look_around(NOW + PATIENCE));
     assert_eq!(next(&mut inbox, 0), Some((id(0), Redelivered::AfterStart)));
 }
@@ -254,8 +261,7 @@ fn what_an_earlier_reader_may_have_given_out_stays_in_doubt() {
 fn a_later_process_of_the_same_number_is_a_successor_and_an_earlier_one_is_not() {
     let mut inbox = inbox();
     let mut hear = |invoker: InvokerId, life: u64| {
-        let instance = InvokerInstance::new(invoker, ByteSize::bytes(1));
-        inbox.heard(&InvokerPing { instance, enabled: true, incarnation: Some(Incarnation(life)) }, NOW);
+        hear(&mut inbox, Claimant { invoker, incarnation: Incarnation(life) }, NOW);
         inbox.has_successor()
     };
     let mine = me();

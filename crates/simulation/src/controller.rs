@@ -1,6 +1,6 @@
 //! A controller: the real placement, and who waits for what.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use whisker_entity::{ActivationId, Version};
 use whisker_placement::{Action, Config, End, Event, Invoker, Order, Placement, Policy, Want};
@@ -16,6 +16,9 @@ use crate::{
 pub(crate) const MEMORY_MB: u64 = 1024;
 /// Silence in seconds after which nobody may be used: ten, and what a tick is late.
 const SILENCE: u64 = 11;
+/// For how long nobody at all must have been heard, and may have been, that silence
+/// is taken to be the bus's.
+const HUSH: RangeInclusive<Time> = 5_001..=30_000;
 
 /// One that was sent, until its client has an answer.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +41,8 @@ pub(crate) struct Controller {
     booked: BTreeMap<ActivationId, (usize, u64)>,
     /// … and for how many of its seconds each invoker was silent.
     silent: Vec<u64>,
+    /// When anybody was heard.
+    heard: Time,
     lives: Vec<u64>,
     sabotage: Sabotage,
 }
@@ -67,6 +72,7 @@ impl Controller {
             completed: 0,
             booked: BTreeMap::new(),
             silent: vec![u64::MAX; invokers],
+            heard: now,
             lives: vec![0; invokers],
             sabotage,
         }
@@ -101,6 +107,7 @@ impl Controller {
     /// Says which invokers are to be tested.
     pub fn heard(&mut self, ping: Ping, now: Time) -> Vec<usize> {
         let invoker = ping.who.process;
+        self.heard = now;
         if ping.enabled {
             self.silent[invoker] = 0;
         }
@@ -123,7 +130,10 @@ impl Controller {
     }
 
     pub fn second(&mut self, now: Time) -> Vec<usize> {
-        self.silent.iter_mut().for_each(|silent| *silent = silent.saturating_add(1));
+        let several = self.silent.iter().filter(|silent| **silent <= SILENCE).count() > 1;
+        if !several || !HUSH.contains(&(now - self.heard)) {
+            self.silent.iter_mut().for_each(|silent| *silent = silent.saturating_add(1));
+        }
         let mut tests = self.on(Event::Tick, now);
         if self.sabotage == Sabotage::SilenceIgnored {
             for invoker in 0..self.lives.len() {

@@ -28,11 +28,13 @@ build: ## The binary as it is released: target/release/whisker
 images: ## Docker images of the runtimes, as whisker/action-nodejs-v20:latest and so on: make images LANGUAGES="go java"
 	scripts/images.sh $(LANGUAGES)
 
+# Both of the whole workspace: of one package, dependencies would be compiled once
+# more, with fewer features.
 test: ## Everything: units, contracts, launchers, and the real binary from outside
 	@scripts/install-deps.sh test
 	python3 runtimes/test.py
 	$(CARGO) test --locked --workspace --no-fail-fast
-	CONFORMANCE_CONTAINERS=docker $(CARGO) test --locked -p whisker-server --test conformance -- --test-threads 1
+	CONFORMANCE_CONTAINERS=docker $(CARGO) test --locked --workspace --test conformance -- --test-threads 1
 
 test-cluster: ## Controllers and invokers on real Kafka and PostgreSQL, killed under load (a part of make test)
 	@scripts/install-deps.sh test

@@ -2,13 +2,13 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    os::fd::AsFd as _,
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
 use bytes::Bytes;
-use futures::FutureExt as _;
 use http_body_util::Full;
 use hyper::{
     Request, Response,
@@ -146,7 +146,7 @@ impl Listener {
         // The kernel took these already, maybe with a request: a reset would
         // leave a proxy not knowing whether it was carried out.
         while let Ok(place) = self.connections.clone().try_acquire_owned()
-            && let Some(Ok((stream, peer))) = self.socket.accept().now_or_never()
+            && let Some((stream, peer)) = self.waiting()
         {
             self.take(stream, peer, place, &tasks, &answers, &cancel);
         }
@@ -155,6 +155,15 @@ impl Listener {
         drop(self.socket);
         tasks.close();
         tasks.wait().await;
+    }
+
+    /// One that waits in the kernel, which is asked itself: the runtime hears of
+    /// them a little later.
+    fn waiting(&self) -> Option<(TcpStream, SocketAddr)> {
+        let socket = std::net::TcpListener::from(self.socket.as_fd().try_clone_to_owned().ok()?);
+        let (stream, peer) = socket.accept().ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some((TcpStream::from_std(stream).ok()?, peer))
     }
 
     /// Has a connection served, or refused if there are too many of its address.
@@ -291,4 +300,44 @@ impl<A: Answers> Entry<A> {
 fn farewell(mut answer: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    struct Pong;
+
+    impl Answers for Pong {
+        async fn answer(&self, _: Request<Incoming>, _: IpAddr) -> Response<Full<Bytes>> {
+            Response::new("pong".into())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_proxy_sent_before_the_end_is_answered() {
+        let proxies = Proxies::new(vec!["127.0.0.1".parse().unwrap()]);
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), 100, 100).await.unwrap().behind(proxies);
+        let mut waiting = Vec::new();
+        for _ in 0..20 {
+            let mut stream = TcpStream::connect(listener.address().unwrap()).await.unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: api.test\r\n\r\n").await.unwrap();
+            waiting.push(stream);
+        }
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let running = tokio::spawn(listener.run(Arc::new(Pong), cancel));
+        for mut stream in waiting {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.contains("connection: close") && answer.ends_with("pong"), "{answer}");
+        }
+        running.await.unwrap();
+    }
 }

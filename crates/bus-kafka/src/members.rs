@@ -6,9 +6,10 @@
 //! read, and Kafka gives each partition to one of them. Time comes from above.
 //!
 //! An invoker hears itself as it hears the others, so that it knows when it is
-//! deaf: a topic had no leader for a while, or its machine slept. Silence in that
-//! time says nothing of the others, who would else look after each other and call
-//! each other's runs interrupted.
+//! deaf: the topic has no leader, say. For a while silence says nothing of the
+//! others then, who would else all look after each other and call each other's
+//! runs interrupted. Not for ever: one that stays deaf would leave the dead alone
+//! who fall to it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -86,17 +87,19 @@ impl Members {
     }
 
     fn is_recent(&self, at: Duration, now: Duration) -> bool {
-        now.min(self.heard + self.deaf_after()).saturating_sub(at) < self.patience
+        now.saturating_sub(self.deaf(now)).saturating_sub(at) < self.patience
     }
 
-    /// After how long without a ping of anybody's this one hears nothing.
-    fn deaf_after(&self) -> Duration {
-        self.patience / 2
+    /// For how long silence has said nothing: since nobody at all was heard for
+    /// half of the patience, until three times of it.
+    fn deaf(&self, now: Duration) -> Duration {
+        let begins = self.patience / 2;
+        now.saturating_sub(self.heard + begins).min(self.patience * 3 - begins)
     }
 
-    /// Leaves out the time in which it was deaf.
+    /// Leaves out the time in which silence said nothing.
     fn hear_again(&mut self, now: Duration) {
-        let deaf = now.saturating_sub(self.heard + self.deaf_after());
+        let deaf = self.deaf(now);
         if deaf > Duration::ZERO {
             self.since += deaf;
             for seen in self.seen.values_mut() {
@@ -192,13 +195,20 @@ mod tests {
             members.heard(&ping(id, 1, true), at(0));
         }
         let two = Claimant { invoker: InvokerId(2), incarnation: Incarnation(1) };
-        assert!(charges(&members, 1, 3600).is_empty() && members.is_alive(two, at(3600)));
-        members.heard(&ping(1, 1, true), at(3600));
-        members.heard(&ping(3, 1, true), at(3601));
+        assert!(charges(&members, 1, 30).is_empty() && members.is_alive(two, at(30)));
+        for id in [1, 3] {
+            members.heard(&ping(id, 1, true), at(30));
+        }
         // The time until it was deaf counts, and the time since then.
-        assert!(charges(&members, 1, 3604).is_empty());
-        assert_eq!(charges(&members, 1, 3605), [] as [u32; 0]);
-        members.heard(&ping(3, 1, true), at(3605));
-        assert_eq!((charges(&members, 3, 3605), charges(&members, 1, 3605)), (vec![2], vec![]));
+        assert!(members.is_alive(two, at(34)) && !members.is_alive(two, at(35)));
+        assert_eq!((charges(&members, 3, 35), charges(&members, 1, 35)), (vec![2], vec![]));
+    }
+
+    #[test]
+    fn one_that_stays_deaf_looks_after_everybody() {
+        let mut members = Members::new(PATIENCE, at(0));
+        members.heard(&ping(1, 1, true), at(0));
+        members.heard(&ping(2, 1, true), at(0));
+        assert_eq!((charges(&members, 1, 34), charges(&members, 1, 35)), (vec![], vec![2]));
     }
 }

@@ -152,7 +152,9 @@ pub(crate) struct Broker {
     /// One for each invoker, and the last one for runs that follow failed ones.
     pub partitions: Vec<Partition>,
     pub claims: Vec<(ActivationId, Note, Time)>,
-    pub health: Vec<Ping>,
+    health: Vec<Ping>,
+    /// Until when nobody can read pings.
+    pub unheard_until: Time,
     /// One for each controller.
     pub completed: Vec<Vec<Ack>>,
 }
@@ -173,6 +175,7 @@ impl Broker {
             partitions: names.map(Partition::new).collect(),
             claims: Vec::new(),
             health: Vec::new(),
+            unheard_until: 0,
             completed: vec![Vec::new(); controllers],
         }
     }
@@ -180,6 +183,17 @@ impl Broker {
     /// The partition of runs that follow failed ones.
     pub fn retries(&self) -> usize {
         self.partitions.len() - 1
+    }
+
+    /// Where pings are read from by whoever begins.
+    pub fn newest_ping(&self) -> usize {
+        self.health.len()
+    }
+
+    /// Pings from this one on.
+    pub fn pings(&self, from: usize, now: Time) -> &[Ping] {
+        let there = if now < self.unheard_until { &[] } else { self.health.as_slice() };
+        there.get(from..).unwrap_or_default()
     }
 
     pub fn take(&mut self, post: Post) {

@@ -22,11 +22,13 @@ pub(crate) enum Fault {
     Drained,
     /// Its group is to give a partition to another member.
     Moved,
+    /// The topic of pings has no leader for this time, whatever process it fell on.
+    Unheard(Time),
 }
 
 impl Fault {
     pub fn any(dice: &mut Dice) -> Fault {
-        match dice.below(10) {
+        match dice.below(11) {
             0..=2 => Fault::Killed(dice.within(200, 15_000)),
             3 => Fault::Stopped(dice.within(200, 4_000)),
             4 => Fault::Stopped(dice.within(4_000, 25_000)),
@@ -34,6 +36,7 @@ impl Fault {
             6 => Fault::Cut(dice.within(4_000, 20_000)),
             7 => Fault::Wall(dice.within(0, 7_200_000) as i64 - 3_600_000),
             8 => Fault::Drained,
+            9 => Fault::Unheard(dice.within(1_000, 40_000)),
             _ => Fault::Moved,
         }
     }

@@ -66,7 +66,7 @@ impl Invoker {
             inbox,
             reader: Reader::new(who, sabotage),
             claims: broker.claims.len(),
-            health: broker.health.len(),
+            health: broker.newest_ping(),
             queue: VecDeque::new(),
             claiming: BTreeMap::new(),
             running: BTreeMap::new(),
@@ -77,7 +77,7 @@ impl Invoker {
 
     /// Reads pings, at most so many.
     pub fn follow_health(&mut self, broker: &Broker, most: usize, now: Time) {
-        for ping in broker.health.iter().skip(self.health).take(most) {
+        for ping in broker.pings(self.health, now).iter().take(most) {
             self.health += 1;
             self.heard(*ping, now);
         }

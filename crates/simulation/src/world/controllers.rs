@@ -33,7 +33,7 @@ impl World {
         let (now, most) = (self.agenda.now(), self.dice.within(1, 40) as usize);
         let Some(controller) = &mut self.controllers[number] else { return };
         let mut tests = Vec::new();
-        let pings = self.broker.health.get(controller.health..).unwrap_or_default();
+        let pings = self.broker.pings(controller.health, now);
         for ping in pings.iter().take(most) {
             controller.health += 1;
             tests.extend(controller.heard(*ping, now));

@@ -27,7 +27,7 @@ impl World {
         if let Some(controller) = process.checked_sub(self.invokers.len()) {
             let (invokers, controllers) = (self.invokers.len(), self.controllers.len());
             let mut fresh = Controller::new(self.policy, invokers, controllers, now, self.sabotage);
-            fresh.health = self.broker.health.len();
+            fresh.health = self.broker.newest_ping();
             fresh.completed = self.broker.completed[controller].len();
             self.controllers[controller] = Some(fresh);
         } else {
@@ -80,11 +80,13 @@ impl World {
                 let partition = self.dice.below(self.broker.partitions.len() as u64) as usize;
                 self.broker.partitions[partition].leaving = true;
             }
+            Fault::Unheard(time) => self.broker.unheard_until = now + time,
         }
     }
 
     /// From now on all goes well.
     pub(super) fn heals(&mut self) {
+        self.broker.unheard_until = 0;
         for process in 0..self.hosts.len() {
             self.hosts[process].cut_until = 0;
             self.hosts[process].stopped_until = 0;

@@ -14,7 +14,7 @@ use std::{
 use http_body_util::{BodyExt, Limited};
 use hyper::{
     Method, Request, StatusCode,
-    body::{Body, Bytes, Incoming},
+    body::{Body, Buf, Bytes, Incoming},
     header::CONTENT_TYPE,
     server::conn::http1,
     service::service_fn,
@@ -143,11 +143,13 @@ impl Proxy {
     /// An initialisation whose binary code follows it as it is: a line of JSON
     /// without code, and the code.
     async fn init_bytes(&self, mut code: Bytes) -> Answer {
-        let line = code.split_to(code.iter().position(|byte| *byte == b'\n').map_or(code.len(), |end| end + 1));
-        let init = match serde_json::from_slice(&line) {
+        let end = code.iter().position(|byte| *byte == b'\n').map_or(code.len(), |end| end + 1);
+        let init = match serde_json::from_slice(&code[..end]) {
             Ok(InitBody { value: init }) => Init { binary: true, ..init }.apart(),
             Err(error) => return answer::unreadable(&error),
         };
+        // Nothing else holds the body, which goes when the code is written.
+        code.advance(end);
         if let Some(refusal) = self.refusal() {
             return refusal;
         }

@@ -131,13 +131,13 @@ impl Proxy {
         answered.await.unwrap_or_else(|_| answer::error(StatusCode::INTERNAL_SERVER_ERROR, "Internal error."))
     }
 
-    /// Whether it is too late for an initialisation.
-    fn refusal(&self) -> Option<Answer> {
-        if self.phase.load(Ordering::Acquire) == BLANK {
-            return None;
+    /// Why nothing is initialised: it is too late for that, or there is no code.
+    fn refusal(&self, has_code: bool) -> Option<Answer> {
+        if self.phase.load(Ordering::Acquire) != BLANK {
+            output::complain(&format!("{}\n", answer::ONCE));
+            return Some(answer::error(StatusCode::FORBIDDEN, answer::ONCE));
         }
-        output::complain(&format!("{}\n", answer::ONCE));
-        Some(answer::error(StatusCode::FORBIDDEN, answer::ONCE))
+        (!has_code).then(|| answer::error(StatusCode::FORBIDDEN, answer::NO_CODE))
     }
 
     /// An initialisation whose binary code follows it as it is: a line of JSON
@@ -150,11 +150,8 @@ impl Proxy {
         };
         // Nothing else holds the body, which goes when the code is written.
         code.advance(end);
-        if let Some(refusal) = self.refusal() {
+        if let Some(refusal) = self.refusal(!code.is_empty()) {
             return refusal;
-        }
-        if code.is_empty() {
-            return answer::error(StatusCode::FORBIDDEN, answer::NO_CODE);
         }
         self.begin(init, Some(code)).await
     }
@@ -164,11 +161,8 @@ impl Proxy {
             Ok(body) => body,
             Err(error) => return answer::unreadable(&error),
         };
-        if let Some(refusal) = self.refusal() {
+        if let Some(refusal) = self.refusal(!init.code.is_empty()) {
             return refusal;
-        }
-        if init.code.is_empty() {
-            return answer::error(StatusCode::FORBIDDEN, answer::NO_CODE);
         }
         let (init, code) = match init.decoded() {
             Ok(parts) => parts,
